@@ -1,0 +1,1 @@
+//! Parts for testing layers, stacks and whatever is built on them (feature `testing`).
