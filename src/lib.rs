@@ -5,6 +5,7 @@ mod errno;
 mod error;
 mod meta;
 mod op;
+mod overlay;
 mod path;
 mod rules;
 #[cfg(feature = "testing")]
@@ -15,6 +16,8 @@ pub use errno::Errno;
 pub use error::{Error, ErrorKind, LayerId, Result};
 pub use meta::{DeviceId, FileType, Metadata, SetAttr, SetTime, StatFs, Timestamp};
 pub use op::{EntryInfo, Op, OpenOptions, Outcome, RenameFlags};
+pub use overlay::options::{CopyObserver, CopyProgress, OverlayOptions};
+pub use overlay::stack::{DirEntry, LayerStack};
 pub use path::{DisplayBytes, NAME_BYTES_MAX, Name, SYMLINK_HOPS_MAX, display_bytes, display_path};
 pub use rules::change::ChangeKind;
 pub use rules::plan::{Cost, Obj, Place, Plan, PlanObject, PlannedStep, Role, Step};

@@ -2,6 +2,7 @@
 //! (rules R275 to R281), and which of them copy-up copies (R221 to R224).
 
 use crate::errno::Errno;
+use crate::meta::FileType;
 use crate::xattr_name::{XattrName, XattrNamespace};
 
 /// What follows the prefix in an escaped name.
@@ -53,6 +54,68 @@ pub(crate) fn is_acl(raw: &XattrName) -> bool {
         raw.as_bytes(),
         b"system.posix_acl_access" | b"system.posix_acl_default"
     )
+}
+
+/// Refuses reading an attribute that this type cannot have, as the VFS does before any filesystem
+/// is asked.
+///
+/// # Errors
+/// `ENODATA`: `user.` on anything but a regular file or directory. `EOPNOTSUPP`: an access list of a
+/// symlink.
+pub(crate) fn check_read(file_type: FileType, name: &XattrName) -> Result<(), Errno> {
+    if is_user(name) && !holds_user(file_type) {
+        return Err(Errno::ENODATA);
+    }
+    if is_acl(name) && file_type.is_symlink() {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    Ok(())
+}
+
+/// Refuses setting (`Some`) or removing an attribute, as the VFS does before anything is copied up
+/// (rules R203, R204).
+///
+/// # Errors
+/// `EPERM`: `user.` on anything but a regular file or directory. `E2BIG`: more than 64 KiB.
+/// `EINVAL`: a malformed access list or capability. `EOPNOTSUPP`: an access list of a symlink.
+/// `EACCES`: a default access list of a non-directory.
+pub(crate) fn check_write(
+    file_type: FileType,
+    name: &XattrName,
+    value: Option<&[u8]>,
+) -> Result<(), Errno> {
+    if value.is_some_and(|v| v.len() > VALUE_BYTES_MAX) {
+        return Err(Errno::E2BIG);
+    }
+    if is_user(name) && !holds_user(file_type) {
+        return Err(Errno::EPERM);
+    }
+    if name.as_bytes() == CAPABILITY && value.is_some_and(|v| !is_capability(v)) {
+        return Err(Errno::EINVAL);
+    }
+    Ok(())
+}
+
+/// Longest value of an attribute in bytes (`XATTR_SIZE_MAX`).
+const VALUE_BYTES_MAX: usize = 65536;
+
+/// The attribute that holds file capabilities.
+pub(crate) const CAPABILITY: &[u8] = b"security.capability";
+
+/// Revision 2 or 3 of the kernel's `vfs_cap_data`.
+fn is_capability(value: &[u8]) -> bool {
+    match (value.len(), value.get(3)) {
+        (20, Some(2)) | (24, Some(3)) => true,
+        _ => false,
+    }
+}
+
+fn is_user(name: &XattrName) -> bool {
+    name.as_bytes().starts_with(b"user.")
+}
+
+fn holds_user(file_type: FileType) -> bool {
+    file_type.is_file() || file_type.is_dir()
 }
 
 #[cfg(test)]

@@ -1,0 +1,10 @@
+//! Ring 3, the engine: walks, caches, locks, asks the rules, executes their plans.
+
+pub(crate) mod core;
+pub(crate) mod inode;
+pub(crate) mod lookup;
+pub(crate) mod open;
+pub(crate) mod options;
+pub(crate) mod paths;
+pub(crate) mod read;
+pub(crate) mod stack;
