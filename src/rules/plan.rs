@@ -249,7 +249,9 @@ impl Plan {
         format!("{} of {}", place.name, self.show(place.dir))
     }
 
-    fn show_step(&self, step: &Step) -> String {
+    /// What a step does, for people.
+    #[must_use]
+    pub fn describe(&self, step: &Step) -> String {
         match step {
             Step::Create { at, node, .. } => {
                 format!(
@@ -340,7 +342,7 @@ impl fmt::Display for Plan {
                 f,
                 "{:2}. {role:>8}: {}",
                 i + 1,
-                self.show_step(&planned.step)
+                self.describe(&planned.step)
             )?;
         }
         Ok(())

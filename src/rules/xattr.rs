@@ -96,6 +96,23 @@ pub(crate) fn check_write(
     Ok(())
 }
 
+/// Whether an access list may be set (`set`) or removed on this type; `false`: there is nothing to do
+/// (rule R204).
+///
+/// # Errors
+/// `EOPNOTSUPP`: a symlink. `EACCES`: a default list of a non-directory.
+pub(crate) fn check_acl(file_type: FileType, name: &XattrName, set: bool) -> Result<bool, Errno> {
+    let default = name.as_bytes() == crate::acl::DEFAULT;
+    if file_type.is_symlink() {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    match (default && !file_type.is_dir(), set) {
+        (true, true) => Err(Errno::EACCES),
+        (true, false) => Ok(false),
+        (false, _) => Ok(true),
+    }
+}
+
 /// Longest value of an attribute in bytes (`XATTR_SIZE_MAX`).
 const VALUE_BYTES_MAX: usize = 65536;
 
