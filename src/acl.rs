@@ -126,7 +126,7 @@ impl Acl {
         if u32::from_le_bytes(*head) != VERSION {
             return Err(Errno::EOPNOTSUPP);
         }
-        if body.len() % ENTRY_BYTES != 0 {
+        if !body.len().is_multiple_of(ENTRY_BYTES) {
             return Err(Errno::EINVAL);
         }
         let entries = body

@@ -121,10 +121,10 @@ impl Chunks {
         let start = usize::try_from(range.start % CHUNK_BYTES).unwrap_or(0);
         let end = usize::try_from(range.end - index * CHUNK_BYTES).unwrap_or(CHUNK_LEN);
         let end = end.min(chunk.len());
-        if start < end {
-            if let Some(place) = Arc::make_mut(chunk).get_mut(start..end) {
-                place.fill(0);
-            }
+        if start < end
+            && let Some(place) = Arc::make_mut(chunk).get_mut(start..end)
+        {
+            place.fill(0);
         }
     }
 
@@ -172,7 +172,7 @@ impl Chunks {
     /// Forgets everything behind `len`.
     pub(super) fn truncate(&mut self, len: u64) {
         let keep = len.div_ceil(CHUNK_BYTES);
-        if len % CHUNK_BYTES != 0 {
+        if !len.is_multiple_of(CHUNK_BYTES) {
             self.zero_edge(len..keep * CHUNK_BYTES);
         }
         self.remove(keep..u64::MAX);

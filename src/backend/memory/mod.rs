@@ -224,7 +224,6 @@ impl MemLayer {
     }
 
     /// Starts the description of a layer with content.
-    #[must_use]
     pub fn builder() -> MemLayerBuilder {
         MemLayerBuilder::default()
     }
@@ -296,7 +295,7 @@ impl LayerBackend for MemLayer {
 
     fn root(&self) -> Result<NodeRef> {
         let state = self.shared.read();
-        Ok(MemNode::new(&self.shared, state.inode(ROOT)?))
+        Ok(MemNode::make(&self.shared, state.inode(ROOT)?))
     }
 
     fn statfs(&self) -> Result<StatFs> {
@@ -322,7 +321,7 @@ impl LayerBackend for MemLayer {
         let found = state
             .get(ino)
             .filter(|inode| inode.generation == generation && inode.whiteout(whiteout).is_none());
-        Ok(found.map(|inode| MemNode::new(&self.shared, inode)))
+        Ok(found.map(|inode| MemNode::make(&self.shared, inode)))
     }
 
     fn upper(&self) -> Option<&dyn UpperBackend> {

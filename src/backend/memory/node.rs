@@ -23,8 +23,8 @@ pub(super) struct MemNode {
 }
 
 impl MemNode {
-    /// The node with the number `ino`, which the caller found in `state`.
-    pub(super) fn new(shared: &Arc<Shared>, inode: &Inode) -> NodeRef {
+    /// A handle to `inode`; the caller holds the layer's lock.
+    pub(super) fn make(shared: &Arc<Shared>, inode: &Inode) -> NodeRef {
         Arc::new(MemNode {
             pin: Pin::new(shared, inode.meta.ino, inode.meta.nlink),
         })
@@ -85,7 +85,7 @@ impl LayerNode for MemNode {
             Ok(Some(
                 match inode.whiteout(shared.attr(OverlayAttr::Whiteout)) {
                     Some(form) => Entry::Whiteout(form),
-                    None => Entry::Node(MemNode::new(shared, inode), shared.metadata(inode)),
+                    None => Entry::Node(MemNode::make(shared, inode), shared.metadata(inode)),
                 },
             ))
         })

@@ -59,11 +59,14 @@ fn check(state: &State, from: Place<'_>, to: Place<'_>, how: RenameHow) -> Resul
         (RenameHow::Exchange, None) => return Err(Errno::ENOENT.into()),
         _ => {}
     }
+    if target.is_none() {
+        // A removed directory is empty, so this is the only case in which one can be met.
+        state.check_live(to.0)?;
+    }
     if source.file_type.is_dir() && state.is_within(to.0, source.ino)? {
         return Err(Errno::EINVAL.into());
     }
     let Some(target) = target else {
-        state.check_live(to.0)?;
         return Ok(Some(Checked {
             from: source,
             to: None,

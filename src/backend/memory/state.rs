@@ -222,10 +222,10 @@ impl State {
         }
         inode.meta.mtime = now;
         inode.meta.ctime = now;
-        if new.file_type.is_dir() {
-            if let Content::Directory(moved) = &mut self.inode_mut(new.ino)?.content {
-                moved.parent = dir;
-            }
+        if new.file_type.is_dir()
+            && let Content::Directory(moved) = &mut self.inode_mut(new.ino)?.content
+        {
+            moved.parent = dir;
         }
         Ok(())
     }

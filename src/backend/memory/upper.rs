@@ -49,7 +49,7 @@ impl MemLayer {
     }
 
     fn node(&self, state: &State, ino: u64) -> Result<NodeRef> {
-        Ok(MemNode::new(&self.shared, state.inode(ino)?))
+        Ok(MemNode::make(&self.shared, state.inode(ino)?))
     }
 
     /// Adds an inode under a name that is free.
