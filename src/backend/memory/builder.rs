@@ -342,9 +342,10 @@ fn run(layer: &MemLayer, path: &Path, step: Step) -> Result<(), BackendError> {
 fn names(path: &Path) -> Result<Vec<Name>, Errno> {
     let components = parse(path)?.components.into_iter();
     components
+        .filter(|component| *component != Component::Here)
         .map(|component| match component {
             Component::Name(name) => Ok(name),
-            Component::Parent => Err(Errno::EINVAL),
+            Component::Here | Component::Parent => Err(Errno::EINVAL),
         })
         .collect()
 }
