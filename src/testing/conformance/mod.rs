@@ -13,7 +13,7 @@
 //!
 //! There is one list of cases, in [`backend_conformance!`](crate::backend_conformance); [`CASES`]
 //! is the same list as a value. A case leaves out what the backend declares in its
-//! [`Capabilities`] not to have, and prints that it did.
+//! [`Capabilities`](crate::backend::Capabilities) not to have, and prints that it did.
 
 #![allow(
     clippy::unwrap_used,
