@@ -448,6 +448,44 @@ fn access_list_rules_reach_the_layer() {
     assert_eq!(e.errno(), Errno::EINVAL);
 }
 
+#[test]
+fn nothing_is_lost_or_kept_when_many_threads_hold_handles() {
+    let layer = MemLayer::new();
+    let (empty, root) = (layer.inode_count(), layer.root().unwrap());
+    let names: Vec<Name> = (0..3).map(|i| name(&format!("n{i}"))).collect();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (layer, root, names) = (&layer, &root, &names);
+            scope.spawn(move || {
+                for round in 0..500 {
+                    let at = At::new(root, &names[(thread + round) % 3]);
+                    // Every step may meet what another thread has just done.
+                    let made = layer.create(at, &FILE).ok();
+                    let handle = made.as_ref().and_then(|n| n.file_handle().unwrap());
+                    let found = handle.and_then(|h| layer.by_handle(&h).unwrap());
+                    let open = found.and_then(|n| n.open(Access::ReadWrite).ok());
+                    drop(made);
+                    let _ = layer.remove(at, RemoveKind::NonDirectory);
+                    if let Some(open) = open {
+                        open.write_at(b"x", 0).unwrap();
+                        assert_eq!(open.metadata().unwrap().size, 1);
+                    }
+                    if let Ok(tmp) = layer.tmpfile(root, &FILE) {
+                        let _ = layer.link(&tmp, at);
+                        assert_eq!(tmp.metadata().unwrap().size, 0);
+                    }
+                }
+            });
+        }
+    });
+    for entry in root.list().unwrap() {
+        layer
+            .remove(At::new(&root, &entry.name), RemoveKind::NonDirectory)
+            .unwrap();
+    }
+    assert_eq!(layer.inode_count(), empty);
+}
+
 /// Times a lookup, to be looked at by people: `cargo test --release -- --ignored lookup_time`.
 #[test]
 #[ignore = "a measurement"]
