@@ -17,6 +17,7 @@ use super::resolve::{Place, statx_at, statx_fd};
 use super::set;
 use super::stat;
 use super::tree::{DirNode, Tree, Writable, change_names, lock};
+use crate::backend::encoding::WHITEOUT_RDEV;
 use crate::backend::{NewKind, NewNode, Result};
 use crate::errno::Errno;
 use crate::meta::DeviceId;
@@ -234,7 +235,7 @@ pub(super) fn whiteout(tree: &Tree, w: &Writable, dir: &DirNode, name: &Name) ->
 }
 
 pub(super) fn make_whiteout(dir: BorrowedFd<'_>, name: &[u8]) -> std::result::Result<(), Sys> {
-    let dev = rustix::fs::makedev(0, 0);
+    let dev = rustix::fs::makedev(WHITEOUT_RDEV.major, WHITEOUT_RDEV.minor);
     rustix::fs::mknodat(dir, name, SysType::CharacterDevice, Mode::empty(), dev)
 }
 

@@ -120,10 +120,10 @@ impl Tree {
 impl DirNode {
     /// A descriptor that this node has at hand.
     pub(super) fn held(&self) -> Option<Arc<OwnedFd>> {
-        if self.file_type.is_dir() {
-            if let Some(fd) = self.slot().get() {
-                return Some(fd);
-            }
+        if self.file_type.is_dir()
+            && let Some(fd) = self.slot().get()
+        {
+            return Some(fd);
         }
         match self.location() {
             Location::Pinned(fd) => Some(fd),

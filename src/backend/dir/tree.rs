@@ -247,10 +247,11 @@ impl DirNode {
             return make();
         };
         let mut map = lock(&children.map);
-        if let Some(node) = map.get(name) {
-            if node.key == key && node.file_type == file_type {
-                return node;
-            }
+        if let Some(node) = map.get(name)
+            && node.key == key
+            && node.file_type == file_type
+        {
+            return node;
         }
         if !file_type.is_dir() {
             let node = make();
