@@ -198,7 +198,7 @@ fn attributes_of_every_size_and_their_errors() {
         set(Some(&value), XattrMode::Replace).unwrap();
         assert_eq!(f.xattr(&name).unwrap().unwrap(), value);
     }
-    assert_eq!(f.xattrs().unwrap(), [name.clone()]);
+    assert_eq!(f.xattrs().unwrap(), std::slice::from_ref(&name));
     set(None, XattrMode::Set).unwrap();
     assert!(f.xattrs().unwrap().is_empty());
     let link = t.make(&root, "l", &new(NewKind::Symlink(b"f".to_vec()), 0));

@@ -99,7 +99,7 @@ fn leftovers_are_swept_whatever_they_are() {
     symlink(p("out"), p("wd/work/a/b/link")).unwrap();
     symlink(p("out"), p("wd/index/#2")).unwrap();
     mknod(&p("wd/work/a/fifo"), SysType::Fifo, 0, 0);
-    std::fs::set_permissions(p("wd/work/a/b"), PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(p("wd/work/a/b"), PermissionsExt::from_mode(0o0)).unwrap();
 
     let layer = open(&p("up"), &p("wd")).unwrap();
     assert_eq!(names(&layer.work().unwrap()), Vec::<String>::new());

@@ -31,7 +31,7 @@ fn unreadable_directories_are_no_layers() {
     let t = tempfile::tempdir().unwrap();
     let locked = t.path().join("locked");
     std::fs::create_dir(&locked).unwrap();
-    std::fs::set_permissions(&locked, PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(&locked, PermissionsExt::from_mode(0o0)).unwrap();
     let error = DirLayer::open_lower(&locked).unwrap_err();
     assert_eq!(error.errno(), Errno::EACCES);
     std::fs::set_permissions(&locked, PermissionsExt::from_mode(0o700)).unwrap();
@@ -67,7 +67,7 @@ fn staging_works_with_any_mode() {
     drop(work);
     let leftover = t.work_path("work/deep");
     std::fs::create_dir_all(leftover.join("er/est")).unwrap();
-    std::fs::set_permissions(leftover.join("er"), PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(leftover.join("er"), PermissionsExt::from_mode(0o0)).unwrap();
     std::fs::set_permissions(&leftover, PermissionsExt::from_mode(0o500)).unwrap();
     drop(t.layer);
     let dir = t.dir.path();
