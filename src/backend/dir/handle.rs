@@ -15,7 +15,8 @@ use crate::sys;
 
 /// The node that `handle` names. A handle comes from an attribute, which anybody may have written,
 /// and reaches the whole filesystem, so a directory is answered only if it lies below the layer's
-/// root (as in the kernel), and the content of what is not a directory is not opened.
+/// root (as in the kernel), and the content of what is not a directory is opened only if the
+/// user said so.
 pub(super) fn find(tree: &Arc<Tree>, handle: &FileHandle) -> Result<Option<NodeRef>> {
     let fd = match sys::open_by_handle(tree.root.as_fd(), handle) {
         Ok(fd) => fd,
@@ -34,13 +35,16 @@ pub(super) fn find(tree: &Arc<Tree>, handle: &FileHandle) -> Result<Option<NodeR
     let found = statx_fd(fd.as_fd())?;
     let key = stat::key(&found);
     let file_type = stat::file_type(&found)?;
-    let mut origin = Origin::Handle;
-    if file_type.is_dir() {
+    let origin = if file_type.is_dir() {
         if !lies_below_root(tree, &fd)? {
             return Ok(None);
         }
-        origin = Origin::Tree;
-    }
+        Origin::Tree
+    } else if tree.content_by_handle {
+        Origin::Tree
+    } else {
+        Origin::Handle
+    };
     Ok(Some(DirNode::pinned(
         tree,
         Arc::new(fd),

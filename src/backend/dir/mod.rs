@@ -175,6 +175,7 @@ pub struct DirLayerOptions {
     namespace: Option<XattrNamespace>,
     ignore_ownership: bool,
     allow_mounted: bool,
+    content_by_handle: bool,
 }
 
 impl DirLayerOptions {
@@ -206,6 +207,18 @@ impl DirLayerOptions {
     #[must_use]
     pub fn allow_mounted(mut self, allow: bool) -> Self {
         self.allow_mounted = allow;
+        self
+    }
+
+    /// Lets the content of a file be opened that was found by
+    /// [`by_handle`](LayerBackend::by_handle). Default: false, and opening it is `EACCES`. Handles are
+    /// stored in attributes, which a hostile layer may have written, and name any file of the
+    /// filesystem, also outside the layer; so do not set this for layers from elsewhere. (A directory
+    /// found by handle is always checked to lie in the layer, and overlayfs itself takes no content
+    /// by handle, inode numbers only.)
+    #[must_use]
+    pub fn content_by_handle(mut self, allow: bool) -> Self {
+        self.content_by_handle = allow;
         self
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Tree {
     pub(super) stable_ids: bool,
     pub(super) capabilities: Capabilities,
     pub(super) identity: FsIdentity,
+    /// The content of files found by handle may be opened.
+    pub(super) content_by_handle: bool,
     /// Counts renames, so that who meets a moved ancestor knows to look again.
     pub(super) moves: AtomicU64,
     pub(super) writable: Option<Writable>,
@@ -121,8 +123,8 @@ pub(super) enum Location {
 pub(super) enum Origin {
     /// From the tree.
     Tree,
-    /// By handle: unless it is a directory it may lie outside the layer's root, so its content is
-    /// not opened.
+    /// By handle: it may lie outside the layer's root, so its content is not opened unless the layer
+    /// was opened to allow it.
     Handle,
     /// Made without a name: as long as it has none, its descriptor is open for reading and writing.
     Tmpfile,
