@@ -113,17 +113,52 @@ struct RawUuid {
 const FS_IOC_GETFSUUID: libc::c_ulong =
     (2 << 30) | ((size_of::<RawUuid>() as libc::c_ulong) << 16) | (0x15 << 8);
 
-/// The UUID of the filesystem; `None` if it has none, if it is all zero, or if the kernel is too
-/// old to tell (before 6.9).
-pub(crate) fn fs_uuid(fd: BorrowedFd<'_>) -> Option<[u8; 16]> {
+/// The start of `struct btrfs_ioctl_fs_info_args`, filled up to its size.
+#[repr(C)]
+struct RawBtrfsInfo {
+    devices: [u64; 2],
+    fsid: [u8; 16],
+    rest: [u64; 124],
+}
+
+const BTRFS_IOC_FS_INFO: libc::c_ulong =
+    (2 << 30) | ((size_of::<RawBtrfsInfo>() as libc::c_ulong) << 16) | (0x94 << 8) | 31;
+
+/// The UUID of the filesystem (`s_uuid`, which overlayfs stores in origins); `None` if it has none,
+/// if it is all zero, or if the kernel is too old to tell (before 6.9; btrfs tells always).
+pub(crate) fn fs_uuid(fd: BorrowedFd<'_>, is_btrfs: bool) -> Option<[u8; 16]> {
+    let uuid = if is_btrfs {
+        btrfs_uuid(fd)
+    } else {
+        generic_uuid(fd)
+    };
+    uuid.filter(|uuid| *uuid != [0; 16])
+}
+
+fn generic_uuid(fd: BorrowedFd<'_>) -> Option<[u8; 16]> {
     let mut raw = RawUuid {
         len: 0,
         uuid: [0; 16],
     };
     // SAFETY: the request writes one `struct fsuuid2`, whose layout `raw` has.
     let rc = unsafe { libc::ioctl(fd.as_raw_fd(), FS_IOC_GETFSUUID as _, &raw mut raw) };
-    (rc == 0 && raw.len == 16 && raw.uuid != [0; 16]).then_some(raw.uuid)
+    (rc == 0 && raw.len == 16).then_some(raw.uuid)
 }
+
+/// Btrfs does not answer the generic request.
+fn btrfs_uuid(fd: BorrowedFd<'_>) -> Option<[u8; 16]> {
+    let mut raw = RawBtrfsInfo {
+        devices: [0; 2],
+        fsid: [0; 16],
+        rest: [0; 124],
+    };
+    // SAFETY: the request reads and writes one `struct btrfs_ioctl_fs_info_args` of 1024 bytes, whose
+    // size and start `raw` has; `rest` (the flags in it are 0) asks for nothing more.
+    let rc = unsafe { libc::ioctl(fd.as_raw_fd(), BTRFS_IOC_FS_INFO as _, &raw mut raw) };
+    (rc == 0).then_some(raw.fsid)
+}
+
+const _: () = assert!(size_of::<RawBtrfsInfo>() == 1024 && size_of::<RawUuid>() == 17);
 
 /// `struct file_clone_range`.
 #[repr(C)]

@@ -43,8 +43,11 @@ impl Directory {
 
 impl Factory for Directory {
     fn make(&self) -> Subject {
-        // Beside the build, which is on a real filesystem where `/tmp` may be a tmpfs.
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        // Beside the build, which is on a real filesystem where `/tmp` may be a tmpfs; or on the
+        // filesystem that whoever runs the tests wants to see.
+        let place = std::env::var_os("LAYERSTACK_TEST_DIR");
+        let place = place.unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
+        let dir = tempfile::tempdir_in(place).unwrap();
         for name in ["upper", "work"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }

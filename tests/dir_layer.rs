@@ -27,6 +27,8 @@ mod descriptors;
 mod files;
 #[path = "dir_layer/identity.rs"]
 mod identity;
+#[path = "dir_layer/kernel.rs"]
+mod kernel;
 #[path = "dir_layer/opening.rs"]
 mod opening;
 #[path = "dir_layer/user.rs"]

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, StatVfsMountFlags, Statx};
 use super::attr;
 use super::fds;
 use super::mounts;
-use super::probe::{self, OVERLAYFS_MAGIC};
+use super::probe::{self, BTRFS_MAGIC, OVERLAYFS_MAGIC};
 use super::resolve::statx_fd;
 use super::stat;
 use super::tree::{Key, Tree, Writable};
@@ -118,7 +118,7 @@ pub(super) fn lower(options: &DirLayerOptions, path: &Path) -> Result<DirLayer, 
     let namespace = options.namespace.unwrap_or_else(probe::default_namespace);
     let capabilities = probe::lower(root.fd.as_fd(), root.fs_type);
     let mut identity = FsIdentity::new(FsId::Device(root.key().dev), namespace);
-    identity.uuid = sys::fs_uuid(root.fd.as_fd());
+    identity.uuid = sys::fs_uuid(root.fd.as_fd(), root.fs_type == BTRFS_MAGIC);
     Ok(DirLayer {
         tree: Arc::new(Tree {
             root_key: root.key(),
@@ -153,7 +153,7 @@ pub(super) fn upper(
     let probed = probe::upper(staging.0.as_fd(), upper.fs_type, options.namespace)
         .map_err(|e| work.fail(e.into(), "cannot be written"))?;
     let mut identity = FsIdentity::new(FsId::Device(upper.key().dev), probed.namespace);
-    identity.uuid = sys::fs_uuid(upper.fd.as_fd());
+    identity.uuid = sys::fs_uuid(upper.fd.as_fd(), upper.fs_type == BTRFS_MAGIC);
     let mut writable = Writable::new((work.path, Arc::new(work.fd)), staging);
     writable.ignore_ownership = options.ignore_ownership;
     writable.inherits_group = probed.inherits_group;
