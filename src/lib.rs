@@ -9,10 +9,12 @@ mod op;
 mod overlay;
 mod path;
 mod rules;
+mod sys;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod xattr_name;
 
+pub use backend::dir::{DirLayer, DirLayerOptions};
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, LayerId, Result};
 pub use meta::{DeviceId, FileType, Metadata, SetAttr, SetTime, StatFs, Timestamp};
