@@ -53,7 +53,7 @@ fn file() -> BoxedStrategy<NodeSpec> {
         1 => vec(select(&b"0123"[..]), 1..9).prop_map(Piece::Bytes),
     ];
     prop_oneof![
-        6 => select(&[&b"lower"[..], b"1", b"other data", b""][..]).prop_map(NodeSpec::file),
+        6 => select(vec!["lower", "1", "other data", ""]).prop_map(NodeSpec::file),
         1 => vec(piece, 0..5).prop_map(NodeSpec::pieces),
     ]
     .boxed()
@@ -157,7 +157,7 @@ fn attributes(profile: &Profile) -> BoxedStrategy<Vec<Decoration>> {
         _ => Decoration::Xattr(name, value),
     });
     let one = prop_oneof![
-        6 => select(&modes[..]).prop_map(Decoration::Mode),
+        6 => select(modes.to_vec()).prop_map(Decoration::Mode),
         3 => (ids.clone(), ids).prop_map(|(u, g)| Decoration::Owner(u, g)),
         3 => (-1000..1_500_000_000i64, 0..1_000_000_000u32).prop_map(|(s, n)| Decoration::Mtime(s, n)),
         5 => xattr,

@@ -1,0 +1,81 @@
+//! The running kernel as judge.
+//!
+//! Each test runs generated cases on two systems and compares every outcome, and at check points the
+//! merged trees and the upper layers. `KERNEL_SECONDS=n` runs each for so long, `KERNEL_SEED=n`
+//! repeats a run, `REQUIRE_KERNEL=1` turns skipping into failure, `KERNEL_LOG=1` shows why mounts
+//! are refused.
+
+mod support;
+
+use layerstack::testing::strategy::Profile;
+use support::fs::Fs;
+use support::namespace::{as_user, in_mount_namespace, require_kernel};
+use support::runner::{Campaign, Pair};
+use support::system::{KernelSystem, Layout};
+
+/// The kernel against itself: what is compared is deterministic.
+const TWICE: Pair<'static> = Pair {
+    left: &KernelSystem::open,
+    right: &KernelSystem::open,
+};
+
+fn run(campaign: Campaign) {
+    if require_kernel() {
+        in_mount_namespace(|| campaign.run(TWICE));
+    }
+}
+
+#[test]
+fn kernel_equals_itself_on_tmpfs() {
+    run(Campaign::new(
+        "tmpfs",
+        Layout::same(Fs::Tmpfs),
+        Profile::root(),
+    ));
+}
+
+#[test]
+fn kernel_equals_itself_on_ext4() {
+    run(Campaign::new(
+        "ext4",
+        Layout::same(Fs::Ext4),
+        Profile::root(),
+    ));
+}
+
+#[test]
+fn kernel_equals_itself_on_xfs_over_ext4() {
+    let layout = Layout {
+        upper: Fs::Xfs,
+        lowers: vec![Fs::Ext4, Fs::Xfs],
+    };
+    run(Campaign::new("xfs over ext4", layout, Profile::root()));
+}
+
+#[test]
+fn kernel_equals_itself_on_btrfs() {
+    run(Campaign::new(
+        "btrfs",
+        Layout::same(Fs::Btrfs),
+        Profile::root(),
+    ));
+}
+
+#[test]
+fn kernel_equals_itself_with_all_features() {
+    let profile = Profile::root().redirects(true);
+    let mut campaign = Campaign::new("features", Layout::same(Fs::Ext4), profile);
+    campaign.options = ["index=on", "metacopy=on"].map(String::from).to_vec();
+    run(campaign);
+}
+
+#[test]
+fn kernel_equals_itself_for_ordinary_users() {
+    if require_kernel() {
+        as_user("kernel_equals_itself_for_ordinary_users", || {
+            let layout = Layout::same(Fs::Tmpfs);
+            let campaign = Campaign::new("userxattr", layout, Profile::user());
+            in_mount_namespace(|| campaign.run(TWICE));
+        });
+    }
+}
