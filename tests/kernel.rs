@@ -11,7 +11,7 @@ use layerstack::testing::strategy::Profile;
 use support::fs::Fs;
 use support::namespace::{as_user, in_mount_namespace, require_kernel};
 use support::runner::{Campaign, Pair};
-use support::system::{KernelSystem, Layout};
+use support::system::{Dirs, KernelSystem, Layout, Stack};
 
 /// The kernel against itself: what is compared is deterministic.
 const TWICE: Pair<'static> = Pair {
@@ -77,5 +77,30 @@ fn kernel_equals_itself_for_ordinary_users() {
             let campaign = Campaign::new("userxattr", layout, Profile::user());
             in_mount_namespace(|| campaign.run(TWICE));
         });
+    }
+}
+
+/// The runner itself: a wrong system is found, and the case made small.
+#[test]
+fn differences_are_found() {
+    if !require_kernel() {
+        return;
+    }
+    for option in ["redirect_dir=on", "metacopy=on", "index=on"] {
+        let wrong =
+            |dirs: &Dirs, stack: &Stack<'_>| KernelSystem::open_with(dirs, stack, &[option]);
+        let campaign = Campaign::new("wrong", Layout::same(Fs::Ext4), Profile::root());
+        let found = std::panic::catch_unwind(|| {
+            in_mount_namespace(|| {
+                campaign.run(Pair {
+                    left: &KernelSystem::open,
+                    right: &wrong,
+                })
+            });
+        });
+        let text = *found.expect_err(option).downcast::<String>().unwrap();
+        println!("{option}: {text}");
+        assert!(text.contains("Case::new"), "{text}");
+        assert!(text.matches("Op::").count() <= 4, "not small: {text}");
     }
 }

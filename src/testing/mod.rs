@@ -4,14 +4,17 @@
 //! - [`spec`]: layers as plain data, written to any target.
 //! - [`case`]: lowers, an upper and operations together, printable as a regression test.
 //! - [`strategy`]: generators with shrinking for all of these.
+//! - [`minimise()`]: make a failing case small.
 //! - [`outcome`]: compare what came of one operation on two systems.
 
 pub mod case;
+mod minimise;
 pub mod outcome;
 pub mod snapshot;
 pub mod spec;
 pub mod strategy;
 
 pub use case::Case;
+pub use minimise::minimise;
 pub use snapshot::{Compare, SnapshotOptions, TreeSnapshot};
 pub use spec::{LayerSpec, NodeKind, NodeSpec};

@@ -1,12 +1,14 @@
 //! Runs cases on two systems and compares them after every step.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use layerstack::Errno;
 use layerstack::testing::case::Check;
 use layerstack::testing::snapshot::OriginCompare;
 use layerstack::testing::strategy::{self, Profile};
-use layerstack::testing::{Case, Compare, TreeSnapshot, outcome};
+use layerstack::testing::{Case, Compare, TreeSnapshot, minimise, outcome};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -41,7 +43,7 @@ impl Rules {
 }
 
 /// What one case came to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Stats {
     pub cases: u64,
     pub ops: u64,
@@ -50,6 +52,34 @@ pub struct Stats {
     pub snapshots: u64,
     /// Cases whose layers no system would open.
     pub refused: u64,
+    /// How often each operation came to each end.
+    pub ends: Ends,
+}
+
+/// Counts by operation and errno (`None`: success). Not part of `Debug`, as it is long.
+#[derive(Clone, Default)]
+pub struct Ends(BTreeMap<&'static str, BTreeMap<Option<Errno>, u64>>);
+
+impl fmt::Debug for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} operations", self.0.len())
+    }
+}
+
+impl fmt::Display for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (op, ends) in &self.0 {
+            write!(f, "{op:16}")?;
+            for (errno, count) in ends {
+                match errno {
+                    None => write!(f, " ok {count}")?,
+                    Some(errno) => write!(f, " {errno:?} {count}")?,
+                }
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
 }
 
 impl Stats {
@@ -59,6 +89,11 @@ impl Stats {
         self.succeeded += other.succeeded;
         self.snapshots += other.snapshots;
         self.refused += other.refused;
+        for (op, ends) in other.ends.0 {
+            for (end, count) in ends {
+                *self.ends.0.entry(op).or_default().entry(end).or_default() += count;
+            }
+        }
     }
 }
 
@@ -123,6 +158,7 @@ pub fn run_case(stack: &Stack<'_>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
     };
     compare(&mut *left, &mut *right).map_err(|what| diverge(None, what))?;
     let mut succeeded = 0;
+    let mut ends = Ends::default();
     for (i, op) in stack.case.ops.iter().enumerate() {
         let step = Some(i);
         match stack.case.checks.get(&i) {
@@ -144,6 +180,8 @@ pub fn run_case(stack: &Stack<'_>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
         }
         let (a, b) = (left.apply(op), right.apply(op));
         succeeded += u64::from(a.is_ok());
+        let end = a.as_ref().err().copied();
+        *ends.0.entry(op.name()).or_default().entry(end).or_default() += 1;
         let differ = outcome::differ(&a, &b, &rules.merged, Some(stack.started));
         if let Some(what) = differ {
             return Err(diverge(step, format!("{}: {what}", op.name())));
@@ -153,6 +191,7 @@ pub fn run_case(stack: &Stack<'_>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
     compare(&mut *left, &mut *right).map_err(|what| diverge(last, what))?;
     stats.ops = stack.case.ops.len() as u64;
     stats.succeeded = succeeded;
+    stats.ends = ends;
     drop((left, right));
     if rules.check_lowers {
         for (i, (before, after)) in lowers.iter().zip(lower_snapshots(stack)).enumerate() {
@@ -237,10 +276,11 @@ impl Campaign {
         let start = Instant::now();
         let mut stats = Stats::default();
         while stats.cases < self.cases && start.elapsed() < self.time {
-            let mut tree = strategy.new_tree(&mut runner).expect("a case");
-            match self.run_one(&mounted, tree.current(), pair) {
+            let mut case = strategy.new_tree(&mut runner).expect("a case").current();
+            case.options.extend(self.options.iter().cloned());
+            match self.run_one(&mounted, &case, pair) {
                 Ok(one) => stats.add(one),
-                Err(first) => self.fail(&mounted, &mut *tree, first, seed, pair),
+                Err(_) => self.fail(&mounted, case, seed, pair),
             }
         }
         let took = start.elapsed().as_secs_f64();
@@ -249,17 +289,14 @@ impl Campaign {
             "{}: seed {seed}, {stats:?} in {took:.1} s, {rate:.0} ops/s",
             self.name
         );
+        if std::env::var_os("KERNEL_ENDS").is_some() {
+            println!("{}", stats.ends);
+        }
         stats
     }
 
-    fn run_one(
-        &self,
-        mounted: &Mounted,
-        mut case: Case,
-        pair: Pair<'_>,
-    ) -> Result<Stats, Divergence> {
-        case.options.extend(self.options.iter().cloned());
-        let stack = Stack::new(mounted, &self.layout, self.profile.namespace, &case);
+    fn run_one(&self, mounted: &Mounted, case: &Case, pair: Pair<'_>) -> Result<Stats, Divergence> {
+        let stack = Stack::new(mounted, &self.layout, self.profile.namespace, case);
         let stack = stack.map_err(|e| Divergence {
             step: None,
             what: format!("writing layers: {e}"),
@@ -267,31 +304,21 @@ impl Campaign {
         run_case(&stack, pair, &self.rules)
     }
 
-    fn fail(
-        &self,
-        mounted: &Mounted,
-        tree: &mut dyn ValueTree<Value = Case>,
-        first: Divergence,
-        seed: u64,
-        pair: Pair<'_>,
-    ) -> ! {
+    fn fail(&self, mounted: &Mounted, case: Case, seed: u64, pair: Pair<'_>) -> ! {
         let end = Instant::now() + Duration::from_secs(20);
-        let mut best = (tree.current(), first);
-        let mut more = tree.simplify();
-        while more && Instant::now() < end {
-            let case = tree.current();
-            more = match self.run_one(mounted, case.clone(), pair) {
-                Err(divergence) => {
-                    best = (case, divergence);
-                    tree.simplify()
-                }
-                Ok(_) => tree.complicate(),
-            };
-        }
-        let (mut case, divergence) = best;
-        case.options.extend(self.options.iter().cloned());
+        let mut divergence = None;
+        let case = minimise(case, &mut |case| {
+            Instant::now() < end
+                && self
+                    .run_one(mounted, case, pair)
+                    .map_err(|found| divergence = Some(found))
+                    .is_err()
+        });
+        // What was found last is not always what the smallest case shows.
+        let found = self.run_one(mounted, &case, pair).err().or(divergence);
+        let found = found.map_or_else(|| "not found again".into(), |d| d.to_string());
         let Campaign { name, layout, .. } = self;
-        panic!("{name} (KERNEL_SEED={seed}, {layout:?}) {divergence}\n\n{case:?}\n");
+        panic!("{name} (KERNEL_SEED={seed}, {layout:?}) {found}\n\n{case:?}\n");
     }
 }
 

@@ -163,11 +163,21 @@ pub struct KernelSystem {
 impl KernelSystem {
     /// Mounts the stack.
     pub fn open(dirs: &Dirs, stack: &Stack<'_>) -> Result<Box<dyn System>, Errno> {
+        KernelSystem::open_with(dirs, stack, &[])
+    }
+
+    /// Mounts the stack with more options than the case asks for.
+    pub fn open_with(
+        dirs: &Dirs,
+        stack: &Stack<'_>,
+        more: &[&str],
+    ) -> Result<Box<dyn System>, Errno> {
+        let more = more.iter().map(|option| String::from(*option));
         let config = OverlayConfig {
             lowers: stack.lowers.clone(),
             upper: dirs.upper.clone(),
             work: dirs.work.clone(),
-            options: stack.options.clone(),
+            options: stack.options.iter().cloned().chain(more).collect(),
         };
         let mut system = KernelSystem {
             fs: None,

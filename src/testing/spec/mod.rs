@@ -254,6 +254,14 @@ impl LayerSpec {
         self.nodes.insert(path, node);
     }
 
+    /// The same layer without what was given for `path` and below it.
+    #[must_use]
+    pub fn without(mut self, path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref();
+        self.nodes.retain(|p, _| !p.starts_with(path));
+        self
+    }
+
     /// The nodes as they were given.
     #[must_use]
     pub fn nodes(&self) -> &BTreeMap<PathBuf, NodeSpec> {

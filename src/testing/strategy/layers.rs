@@ -14,7 +14,10 @@ use crate::xattr_name::{OverlayAttr, XattrNamespace};
 /// One layer: up to [`Profile::nodes_max`] nodes, missing parents filled in.
 #[must_use]
 pub fn layer(profile: &Profile) -> BoxedStrategy<LayerSpec> {
-    let nodes = vec((layer_path(profile), node(profile)), 0..=profile.nodes_max);
+    let nodes = vec(
+        (layer_path(profile), node(profile)),
+        (profile.nodes_max / 4)..=profile.nodes_max,
+    );
     nodes
         .prop_map(|nodes| {
             let mut layer = LayerSpec::new();

@@ -13,11 +13,13 @@
 //! ```
 
 mod acl;
+mod guide;
 mod layers;
 mod names;
 mod ops;
 
 pub use acl::{AclEntry, acl_bytes};
+pub use guide::guide;
 pub use layers::{layer, node};
 pub use names::{layer_path, name, op_path};
 pub use ops::{op, open_options, ops};
@@ -129,14 +131,16 @@ pub fn case(profile: &Profile) -> BoxedStrategy<Case> {
         lowers,
         option::weighted(1.0 - percent, upper),
         ops(profile),
+        vec(proptest::num::u32::ANY, ops_max),
         btree_map(0..ops_max, check, 0..=2usize),
     )
-        .prop_map(move |(mut lowers, upper, ops, mut checks)| {
+        .prop_map(move |(mut lowers, upper, mut ops, hints, mut checks)| {
             // Without an upper the kernel wants two lowers (rule R004).
             if upper.is_none() && lowers.len() < 2 {
                 lowers.push(crate::testing::LayerSpec::new());
             }
             checks.retain(|at, _| *at < ops.len());
+            guide(&lowers, upper.as_ref(), &mut ops, &hints);
             Case {
                 lowers,
                 upper,

@@ -11,7 +11,8 @@ use proptest::strategy::{BoxedStrategy, Just, Strategy};
 use super::Profile;
 use crate::path::{Name, join};
 
-const COMMON: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
+/// The earlier, the more often.
+const COMMON: [&[u8]; 8] = [b"a", b"a", b"a", b"a", b"b", b"b", b"c", b"d"];
 
 const ODD: [&[u8]; 8] = [
     &[b'n'; 255],
@@ -49,9 +50,9 @@ fn joined(names: Vec<Name>) -> PathBuf {
 pub fn layer_path(profile: &Profile) -> BoxedStrategy<PathBuf> {
     let name = name(profile);
     prop_oneof![
-        4 => vec(name.clone(), 1),
+        5 => vec(name.clone(), 1),
         4 => vec(name.clone(), 2),
-        2 => vec(name, 3),
+        1 => vec(name, 3),
     ]
     .prop_map(joined)
     .boxed()
