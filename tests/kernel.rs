@@ -7,11 +7,13 @@
 
 mod support;
 
+use std::rc::Rc;
+
 use layerstack::testing::strategy::Profile;
 use support::fs::Fs;
 use support::namespace::{as_user, in_mount_namespace, require_kernel};
 use support::runner::{Campaign, Pair};
-use support::system::{Dirs, KernelSystem, Layout, Stack};
+use support::system::{Dirs, HandOver, KernelSystem, Layout, Stack};
 
 /// The kernel against itself: what is compared is deterministic.
 const TWICE: Pair<'static> = Pair {
@@ -52,6 +54,22 @@ fn kernel_equals_itself_on_xfs_over_ext4() {
     run(Campaign::new("xfs over ext4", layout, Profile::root()));
 }
 
+/// How two systems take turns on one set of directories.
+#[test]
+fn kernel_equals_itself_handed_over() {
+    let turns = |dirs: &Dirs, stack: &Rc<Stack>| {
+        HandOver::open(dirs, stack, vec![KernelSystem::open, KernelSystem::open])
+    };
+    if require_kernel() {
+        let campaign = Campaign::new("handed over", Layout::same(Fs::Ext4), Profile::root());
+        let pair = Pair {
+            left: &KernelSystem::open,
+            right: &turns,
+        };
+        in_mount_namespace(|| campaign.run(pair));
+    }
+}
+
 #[test]
 fn kernel_equals_itself_on_btrfs() {
     run(Campaign::new(
@@ -88,7 +106,7 @@ fn differences_are_found() {
     }
     for option in ["redirect_dir=on", "metacopy=on", "index=on"] {
         let wrong =
-            |dirs: &Dirs, stack: &Stack<'_>| KernelSystem::open_with(dirs, stack, &[option]);
+            |dirs: &Dirs, stack: &Rc<Stack>| KernelSystem::open_with(dirs, stack, &[option]);
         let campaign = Campaign::new("wrong", Layout::same(Fs::Ext4), Profile::root());
         let found = std::panic::catch_unwind(|| {
             in_mount_namespace(|| {

@@ -17,6 +17,9 @@ pub enum Check {
     Compare,
     /// Compare, close everything, open the same layers again, compare again.
     Remount,
+    /// As `Remount`, but the upper layer becomes the topmost lower, below a new empty upper. Without
+    /// an upper it is a `Remount`.
+    Rotate,
 }
 
 /// One run: layers, options, operations. Trees are always compared after the last operation.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use layerstack::Errno;
@@ -122,7 +123,7 @@ pub struct Pair<'a> {
 }
 
 /// Runs one case on both systems.
-pub fn run_case(stack: &Stack<'_>, pair: Pair<'_>, rules: &Rules) -> Result<Stats, Divergence> {
+pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stats, Divergence> {
     let diverge = |step, what: String| Divergence { step, what };
     let mut stats = Stats {
         cases: 1,
@@ -152,30 +153,38 @@ pub fn run_case(stack: &Stack<'_>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
             ));
         }
     };
-    let mut compare = |left: &mut dyn System, right: &mut dyn System| {
-        stats.snapshots += 2;
+    let mut snapshots = 0;
+    let mut rotated = false;
+    let mut compare = |left: &mut dyn System, right: &mut dyn System, rotated: bool| {
+        snapshots += 2;
+        let rules = match rotated {
+            // From then on the systems have lowers of their own.
+            true => &rules.clone().origins_differ(),
+            false => rules,
+        };
         compare_trees(stack, &lowers, left, right, rules)
     };
-    compare(&mut *left, &mut *right).map_err(|what| diverge(None, what))?;
+    compare(&mut *left, &mut *right, false).map_err(|what| diverge(None, what))?;
     let mut succeeded = 0;
     let mut ends = Ends::default();
     for (i, op) in stack.case.ops.iter().enumerate() {
         let step = Some(i);
-        match stack.case.checks.get(&i) {
-            None => {}
-            Some(check) => {
-                compare(&mut *left, &mut *right).map_err(|what| diverge(step, what))?;
-                if *check == Check::Remount {
-                    let (a, b) = (left.remount(), right.remount());
-                    if a != b {
-                        return Err(diverge(step, format!("remount: {a:?} != {b:?}")));
-                    }
-                    if a.is_err() {
-                        break;
-                    }
-                    compare(&mut *left, &mut *right)
-                        .map_err(|what| diverge(step, format!("after remount:\n{what}")))?;
-                }
+        if let Some(check) = stack.case.checks.get(&i) {
+            compare(&mut *left, &mut *right, rotated).map_err(|what| diverge(step, what))?;
+            let reopened = match check {
+                Check::Remount => (left.remount(), right.remount()),
+                Check::Rotate => (left.rotate(), right.rotate()),
+                _ => (Ok(()), Ok(())),
+            };
+            rotated |= *check == Check::Rotate;
+            match reopened {
+                (Ok(()), Ok(())) => {}
+                (a, b) if a == b => return Ok(stats),
+                (a, b) => return Err(diverge(step, format!("{check:?}: {a:?} != {b:?}"))),
+            }
+            if *check != Check::Compare {
+                let after = |what| diverge(step, format!("after {check:?}:\n{what}"));
+                compare(&mut *left, &mut *right, rotated).map_err(after)?;
             }
         }
         let (a, b) = (left.apply(op), right.apply(op));
@@ -188,7 +197,8 @@ pub fn run_case(stack: &Stack<'_>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
         }
     }
     let last = Some(stack.case.ops.len());
-    compare(&mut *left, &mut *right).map_err(|what| diverge(last, what))?;
+    compare(&mut *left, &mut *right, rotated).map_err(|what| diverge(last, what))?;
+    stats.snapshots = snapshots;
     stats.ops = stack.case.ops.len() as u64;
     stats.succeeded = succeeded;
     stats.ends = ends;
@@ -203,7 +213,7 @@ pub fn run_case(stack: &Stack<'_>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
     Ok(stats)
 }
 
-fn lower_snapshots(stack: &Stack<'_>) -> Vec<TreeSnapshot> {
+fn lower_snapshots(stack: &Stack) -> Vec<TreeSnapshot> {
     let options = stack.layer_options();
     let of = |dir| TreeSnapshot::of_dir(dir, &options).expect("lower layer");
     stack.lowers.iter().map(of).collect()
@@ -211,7 +221,7 @@ fn lower_snapshots(stack: &Stack<'_>) -> Vec<TreeSnapshot> {
 
 /// Upper layers first: looking at a merged tree may make the kernel write (rules R065, R108).
 fn compare_trees(
-    stack: &Stack<'_>,
+    stack: &Stack,
     lowers: &[TreeSnapshot],
     left: &mut dyn System,
     right: &mut dyn System,
@@ -301,7 +311,7 @@ impl Campaign {
             step: None,
             what: format!("writing layers: {e}"),
         })?;
-        run_case(&stack, pair, &self.rules)
+        run_case(&Rc::new(stack), pair, &self.rules)
     }
 
     fn fail(&self, mounted: &Mounted, case: Case, seed: u64, pair: Pair<'_>) -> ! {

@@ -1,6 +1,7 @@
 //! Anything that executes operations on a stack of layers: the kernel, and what is compared with it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use layerstack::testing::{Case, SnapshotOptions, TreeSnapshot};
@@ -20,10 +21,15 @@ pub trait System {
     fn upper(&mut self) -> TreeSnapshot;
     /// Closes everything, slots too, and opens the same layers again.
     fn remount(&mut self) -> Result<(), Errno>;
+    /// As `remount`, with the layers that [`Dirs::rotate`] leaves.
+    fn rotate(&mut self) -> Result<(), Errno>;
 }
 
 /// Opens a system on layers that are written already. Errors are those of opening the stack.
-pub type Open<'a> = &'a dyn Fn(&Dirs, &Stack<'_>) -> Result<Box<dyn System>, Errno>;
+pub type Open<'a> = &'a (dyn Fn(&Dirs, &Rc<Stack>) -> Result<Box<dyn System>, Errno> + Sync);
+
+/// The same as a function without environment.
+pub type OpenFn = fn(&Dirs, &Rc<Stack>) -> Result<Box<dyn System>, Errno>;
 
 /// On which filesystems the layers of a stack lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +62,8 @@ impl Layout {
 }
 
 /// The lower layers of a case, written once and shared by the systems under comparison.
-pub struct Stack<'a> {
-    pub case: &'a Case,
+pub struct Stack {
+    pub case: Case,
     pub namespace: XattrNamespace,
     /// After the layers were written, before any system was opened.
     pub started: Timestamp,
@@ -70,20 +76,44 @@ pub struct Stack<'a> {
 }
 
 /// The directories of one system.
+#[derive(Clone, Debug)]
 pub struct Dirs {
+    /// Topmost first. Those of the stack, shared with other systems, until the first rotation.
+    pub lowers: Vec<PathBuf>,
     pub upper: Option<PathBuf>,
     pub work: Option<PathBuf>,
     /// An empty directory to mount on.
     pub mount: PathBuf,
 }
 
-impl<'a> Stack<'a> {
+impl Dirs {
+    /// Makes the upper the topmost lower, below a new empty upper with a new work directory.
+    /// Nothing happens without an upper.
+    pub fn rotate(&mut self) -> Result<(), Errno> {
+        let Some(old) = self.upper.take() else {
+            return Ok(());
+        };
+        let with = |suffix: &str| {
+            let mut path = old.clone().into_os_string();
+            path.push(suffix);
+            let path = PathBuf::from(path);
+            std::fs::create_dir(&path).map(|()| path)
+        };
+        let new = with("u").and_then(|upper| Ok((upper, with("w")?)));
+        let (upper, work) = new.map_err(|e| Errno::of_io(&e))?;
+        self.lowers.insert(0, old);
+        (self.upper, self.work) = (Some(upper), Some(work));
+        Ok(())
+    }
+}
+
+impl Stack {
     /// Writes the lowers of `case`.
     pub fn new(
         mounted: &Mounted,
         layout: &Layout,
         namespace: XattrNamespace,
-        case: &'a Case,
+        case: &Case,
     ) -> Result<Self, Errno> {
         let upper_space = Workspace::new(mounted, layout.upper);
         let mut lower_spaces: Vec<(Fs, Workspace)> = Vec::new();
@@ -110,7 +140,7 @@ impl<'a> Stack<'a> {
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap();
         Ok(Stack {
-            case,
+            case: case.clone(),
             namespace,
             started: Timestamp::new(now.as_secs().try_into().unwrap(), now.subsec_nanos()),
             lowers,
@@ -125,6 +155,7 @@ impl<'a> Stack<'a> {
         let mount = self.upper_space.dir(&format!("{label}-m"));
         let Some(spec) = &self.case.upper else {
             return Ok(Dirs {
+                lowers: self.lowers.clone(),
                 upper: None,
                 work: None,
                 mount,
@@ -133,6 +164,7 @@ impl<'a> Stack<'a> {
         let upper = self.upper_space.dir(&format!("{label}-u"));
         spec.write_to_dir(&upper, self.namespace)?;
         Ok(Dirs {
+            lowers: self.lowers.clone(),
             upper: Some(upper),
             work: Some(self.upper_space.dir(&format!("{label}-w"))),
             mount,
@@ -154,36 +186,30 @@ impl<'a> Stack<'a> {
 pub struct KernelSystem {
     fs: Option<RealFs>,
     mount: Option<OverlayMount>,
-    config: OverlayConfig,
-    at: PathBuf,
+    dirs: Dirs,
+    options: Vec<String>,
     merged: SnapshotOptions,
     layer: SnapshotOptions,
 }
 
 impl KernelSystem {
     /// Mounts the stack.
-    pub fn open(dirs: &Dirs, stack: &Stack<'_>) -> Result<Box<dyn System>, Errno> {
+    pub fn open(dirs: &Dirs, stack: &Rc<Stack>) -> Result<Box<dyn System>, Errno> {
         KernelSystem::open_with(dirs, stack, &[])
     }
 
     /// Mounts the stack with more options than the case asks for.
     pub fn open_with(
         dirs: &Dirs,
-        stack: &Stack<'_>,
+        stack: &Rc<Stack>,
         more: &[&str],
     ) -> Result<Box<dyn System>, Errno> {
         let more = more.iter().map(|option| String::from(*option));
-        let config = OverlayConfig {
-            lowers: stack.lowers.clone(),
-            upper: dirs.upper.clone(),
-            work: dirs.work.clone(),
-            options: stack.options.iter().cloned().chain(more).collect(),
-        };
         let mut system = KernelSystem {
             fs: None,
             mount: None,
-            config,
-            at: dirs.mount.clone(),
+            dirs: dirs.clone(),
+            options: stack.options.iter().cloned().chain(more).collect(),
             merged: stack.merged_options(),
             layer: stack.layer_options(),
         };
@@ -192,25 +218,27 @@ impl KernelSystem {
     }
 
     fn mount(&mut self) -> Result<(), Errno> {
-        let mount = OverlayMount::new(&self.at, &self.config).map_err(|refused| {
+        let config = OverlayConfig {
+            lowers: self.dirs.lowers.clone(),
+            upper: self.dirs.upper.clone(),
+            work: self.dirs.work.clone(),
+            options: self.options.clone(),
+        };
+        let mount = OverlayMount::new(&self.dirs.mount, &config).map_err(|refused| {
             if std::env::var_os("KERNEL_LOG").is_some() {
                 eprintln!("mount refused: {refused:?}");
             }
             refused.errno
         })?;
         self.mount = Some(mount);
-        self.fs = Some(RealFs::new(&self.at)?);
+        self.fs = Some(RealFs::new(&self.dirs.mount)?);
         Ok(())
     }
 
+    /// Unmounts; `EBUSY` would show that something is left open.
     fn close(&mut self) -> Result<(), Errno> {
         self.fs = None;
         self.mount.take().map_or(Ok(()), OverlayMount::unmount)
-    }
-
-    /// The real tree under test, for operations that no [`Op`] says.
-    pub fn path(&self) -> &Path {
-        &self.at
     }
 }
 
@@ -220,18 +248,21 @@ impl System for KernelSystem {
     }
 
     fn merged(&mut self) -> TreeSnapshot {
-        TreeSnapshot::of_dir(&self.at, &self.merged).expect("merged tree")
+        TreeSnapshot::of_dir(&self.dirs.mount, &self.merged).expect("merged tree")
     }
 
     fn upper(&mut self) -> TreeSnapshot {
-        let upper = self.config.upper.as_ref();
-        upper.map_or_else(TreeSnapshot::default, |dir| {
-            TreeSnapshot::of_dir(dir, &self.layer).expect("upper layer")
-        })
+        upper_snapshot(&self.dirs, &self.layer)
     }
 
     fn remount(&mut self) -> Result<(), Errno> {
         self.close()?;
+        self.mount()
+    }
+
+    fn rotate(&mut self) -> Result<(), Errno> {
+        self.close()?;
+        self.dirs.rotate()?;
         self.mount()
     }
 }
@@ -242,5 +273,78 @@ impl Drop for KernelSystem {
         if !std::thread::panicking() {
             closed.expect("unmount");
         }
+    }
+}
+
+/// What lies in the upper directory; an empty snapshot without one.
+pub fn upper_snapshot(dirs: &Dirs, options: &SnapshotOptions) -> TreeSnapshot {
+    let upper = dirs.upper.as_ref();
+    upper.map_or_else(TreeSnapshot::default, |dir| {
+        TreeSnapshot::of_dir(dir, options).expect("upper layer")
+    })
+}
+
+/// Several systems in turn on the same directories: each remount hands over to the next, such as
+/// from the kernel to another implementation and back.
+pub struct HandOver {
+    dirs: Dirs,
+    stack: Rc<Stack>,
+    systems: Vec<OpenFn>,
+    turn: usize,
+    /// Only between closing and opening there is none.
+    current: Option<Box<dyn System>>,
+}
+
+impl HandOver {
+    pub fn open(
+        dirs: &Dirs,
+        stack: &Rc<Stack>,
+        systems: Vec<OpenFn>,
+    ) -> Result<Box<dyn System>, Errno> {
+        let mut hand_over = HandOver {
+            dirs: dirs.clone(),
+            stack: Rc::clone(stack),
+            systems,
+            turn: 0,
+            current: None,
+        };
+        hand_over.next()?;
+        Ok(Box::new(hand_over))
+    }
+
+    fn next(&mut self) -> Result<(), Errno> {
+        let open = self.systems[self.turn % self.systems.len()];
+        self.turn += 1;
+        self.current = Some(open(&self.dirs, &self.stack)?);
+        Ok(())
+    }
+
+    fn now(&mut self) -> &mut dyn System {
+        &mut **self.current.as_mut().expect("open")
+    }
+}
+
+impl System for HandOver {
+    fn apply(&mut self, op: &Op) -> Result<Outcome, Errno> {
+        self.now().apply(op)
+    }
+
+    fn merged(&mut self) -> TreeSnapshot {
+        self.now().merged()
+    }
+
+    fn upper(&mut self) -> TreeSnapshot {
+        self.now().upper()
+    }
+
+    fn remount(&mut self) -> Result<(), Errno> {
+        self.current = None;
+        self.next()
+    }
+
+    fn rotate(&mut self) -> Result<(), Errno> {
+        self.current = None;
+        self.dirs.rotate()?;
+        self.next()
     }
 }

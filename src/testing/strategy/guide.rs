@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::meta::FileType;
-use crate::op::Op;
+use crate::op::{Op, OpenOptions};
 use crate::path::{Name, join};
 use crate::testing::spec::{LayerSpec, NodeKind};
 
@@ -191,9 +191,36 @@ impl Tree {
         }
         if let Some(slot) = used_slot(op)
             && !self.slots.contains(slot)
-            && let Some(open) = self.slots.first()
         {
-            *slot = *open;
+            match self.slots.first() {
+                Some(open) => *slot = *open,
+                None => {
+                    let slot = *slot;
+                    *op = self.open_something(slot, first);
+                }
+            }
+        }
+    }
+
+    /// Opens what there is, in place of using a slot that is not open.
+    fn open_something(&self, slot: u8, hint: u32) -> Op {
+        let new = OpenOptions::new;
+        let options = match hint % 5 {
+            0 | 1 => new().read(true).write(true),
+            2 => new().read(true),
+            3 => new().append(true),
+            _ => new().read(true).write(true).tmpfile(true),
+        };
+        let want = if options.tmpfile {
+            Want::Dir
+        } else {
+            Want::File
+        };
+        let path = self.pick(Path::new("/a"), want, hint / 5);
+        Op::HandleOpen {
+            slot,
+            path: path.unwrap_or_else(|| PathBuf::from("/a")),
+            options,
         }
     }
 

@@ -184,7 +184,7 @@ fn capability() -> Vec<u8> {
 }
 
 fn xattr_names(profile: &Profile) -> Vec<&'static str> {
-    let mut names = vec!["user.a", "user.b"];
+    let mut names = vec!["user.a", "user.a", "user.a", "user.b"];
     match profile.namespace {
         XattrNamespace::Trusted => names.extend(["user.overlay.opaque", "user.overlay.x"]),
         XattrNamespace::User => names.extend(["user.overlay.overlay.x", "user.overlayxxx"]),

@@ -124,7 +124,8 @@ pub fn case(profile: &Profile) -> BoxedStrategy<Case> {
     ];
     let check = proptest::prop_oneof![
         2 => proptest::strategy::Just(Check::Compare),
-        1 => proptest::strategy::Just(Check::Remount),
+        2 => proptest::strategy::Just(Check::Remount),
+        1 => proptest::strategy::Just(Check::Rotate),
     ];
     let ops_max = profile.ops_max.max(1);
     (

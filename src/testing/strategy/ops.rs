@@ -205,7 +205,8 @@ fn allocate() -> BoxedStrategy<AllocateMode> {
 }
 
 fn xattr_name(profile: &Profile) -> BoxedStrategy<XattrName> {
-    let mut names = vec!["user.a", "user.a", "user.b", "user.overlay.opaque", "user."];
+    let mut names = vec!["user.a"; 6];
+    names.extend(["user.b", "user.b", "user.overlay.opaque", "user."]);
     if profile.privileged {
         names.extend([
             "trusted.t",
