@@ -5,11 +5,23 @@
 //! repeats a run, `REQUIRE_KERNEL=1` turns skipping into failure, `KERNEL_LOG=1` shows why mounts
 //! are refused.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
+
 mod support;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
+use layerstack::testing::case::{Check, xattr};
+use layerstack::testing::spec::Piece;
 use layerstack::testing::strategy::Profile;
+use layerstack::testing::{Case, LayerSpec, NodeSpec};
+use layerstack::{Op, RenameFlags};
 use support::fs::Fs;
 use support::namespace::{as_user, in_mount_namespace, require_kernel};
 use support::runner::{Campaign, Pair};
@@ -98,6 +110,51 @@ fn kernel_equals_itself_for_ordinary_users() {
     }
 }
 
+/// Runs one case: what a failure prints is pasted here, or into a test of its own.
+fn check(layout: Layout, case: &Case) {
+    if require_kernel() {
+        let mut campaign = Campaign::new("case", layout, Profile::root());
+        campaign.rules.check_lowers = true;
+        in_mount_namespace(|| campaign.run_case(case, TWICE));
+    }
+}
+
+/// A case as failures print them.
+#[test]
+fn a_printed_case_runs() {
+    let case = Case::new(
+        vec![
+            LayerSpec::new().with(
+                "/a/f",
+                NodeSpec::file(b"lower").mode(0o4755).xattr(b"user.a", b"1"),
+            ),
+            LayerSpec::new()
+                .with(OsStr::from_bytes(b"/a/\xff"), NodeSpec::symlink(b"f"))
+                .with("/a/g", NodeSpec::link_to("/a/h"))
+                .with(
+                    "/a/h",
+                    NodeSpec::pieces(vec![Piece::Hole(4096), Piece::Fill(120, 5)]),
+                ),
+        ],
+        Some(LayerSpec::new().with("/a/h", NodeSpec::whiteout())),
+    )
+    .options(&["index=on"])
+    .ops(vec![
+        Op::Rename {
+            from: "/a/f".into(),
+            to: OsStr::from_bytes(b"/a/\xff").into(),
+            flags: RenameFlags::EXCHANGE,
+        },
+        Op::RemoveXattr {
+            path: "/a/f".into(),
+            follow: true,
+            name: xattr(b"user.a").unwrap(),
+        },
+    ])
+    .check(1, Check::Rotate);
+    check(Layout::same(Fs::Ext4), &case);
+}
+
 /// The runner itself: a wrong system is found, and the case made small.
 #[test]
 fn differences_are_found() {
@@ -117,7 +174,6 @@ fn differences_are_found() {
             });
         });
         let text = *found.expect_err(option).downcast::<String>().unwrap();
-        println!("{option}: {text}");
         assert!(text.contains("Case::new"), "{text}");
         assert!(text.matches("Op::").count() <= 4, "not small: {text}");
     }

@@ -1,5 +1,10 @@
 //! Makes a failing case small.
 
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use crate::op::Op;
 use crate::testing::case::Case;
 use crate::testing::spec::{LayerSpec, NodeKind, NodeSpec};
 
@@ -25,6 +30,7 @@ pub fn minimise(case: Case, fails: &mut dyn FnMut(&Case) -> bool) -> Case {
         drop_checks(&mut best, fails);
         drop_layers(&mut best, fails);
         drop_nodes(&mut best, fails);
+        plain_names(&mut best, fails);
         if best == before {
             return best;
         }
@@ -104,11 +110,10 @@ fn drop_nodes(best: &mut Case, fails: &mut dyn FnMut(&Case) -> bool) {
             }
             case
         };
-        let paths: Vec<_> = of(best)
+        let paths: Vec<PathBuf> = of(best)
             .map(|l| l.nodes().keys().rev().cloned().collect())
             .unwrap_or_default();
         for path in &paths {
-            let path: &std::path::PathBuf = path;
             let Some(layer) = of(best) else { continue };
             let Some(node) = layer.nodes().get(path).cloned() else {
                 continue;
@@ -146,4 +151,83 @@ fn simpler(node: &NodeSpec) -> Vec<NodeSpec> {
     change(&|n| n.xattrs.clear());
     change(&|n| n.overlay.clear());
     all
+}
+
+/// Gives nodes with odd names plain ones, everywhere in the case.
+fn plain_names(best: &mut Case, fails: &mut dyn FnMut(&Case) -> bool) {
+    const PLAIN: [&str; 4] = ["e", "f", "g", "h"];
+    let mut names = BTreeSet::new();
+    rename_all(best, &mut |path| {
+        names.extend(path.iter().filter(|n| n.len() > 1).map(OsStr::to_os_string));
+        path.to_path_buf()
+    });
+    let odd = |name: &OsString| name != "/" && name != ".." && !PLAIN.iter().any(|p| name == p);
+    for (odd, plain) in names.iter().filter(|n| odd(n)).zip(PLAIN) {
+        let smaller = rename_all(best, &mut |path| {
+            // Only whole paths without odd spelling: others are the point of their case.
+            let new: PathBuf = path
+                .iter()
+                .map(|n| if n == odd { OsStr::new(plain) } else { n })
+                .collect();
+            let same = path.components().as_path().as_os_str() == path.as_os_str();
+            if same { new } else { path.to_path_buf() }
+        });
+        attempt(best, smaller, fails);
+    }
+}
+
+/// The case with every path that layers and operations name put through `f`.
+fn rename_all(case: &Case, f: &mut dyn FnMut(&Path) -> PathBuf) -> Case {
+    let mut new = case.clone();
+    let mut layer = |old: &LayerSpec| {
+        let mut new = LayerSpec::new();
+        for (path, node) in old.nodes() {
+            let mut node = node.clone();
+            if let NodeKind::HardLink(to) = &node.kind {
+                node.kind = NodeKind::HardLink(f(to));
+            }
+            new.insert(f(path), node);
+        }
+        new
+    };
+    new.lowers = case.lowers.iter().map(&mut layer).collect();
+    new.upper = case.upper.as_ref().map(layer);
+    for op in &mut new.ops {
+        for path in op_paths(op) {
+            *path = f(path);
+        }
+    }
+    new
+}
+
+/// The paths of an operation.
+fn op_paths(op: &mut Op) -> Vec<&mut PathBuf> {
+    match op {
+        Op::Metadata { path, .. }
+        | Op::ReadLink { path }
+        | Op::ReadDir { path }
+        | Op::Read { path, .. }
+        | Op::GetXattr { path, .. }
+        | Op::ListXattrs { path, .. }
+        | Op::Open { path, .. }
+        | Op::Write { path, .. }
+        | Op::CreateDir { path, .. }
+        | Op::CreateDirAll { path, .. }
+        | Op::Symlink { path, .. }
+        | Op::MakeNode { path, .. }
+        | Op::RemoveFile { path }
+        | Op::RemoveDir { path }
+        | Op::RemoveDirAll { path }
+        | Op::SetLen { path, .. }
+        | Op::SetAttr { path, .. }
+        | Op::SetXattr { path, .. }
+        | Op::RemoveXattr { path, .. }
+        | Op::Allocate { path, .. }
+        | Op::HandleOpen { path, .. }
+        | Op::HandleLink { to: path, .. } => vec![path],
+        Op::HardLink { from, to } | Op::Rename { from, to, .. } | Op::Copy { from, to } => {
+            vec![from, to]
+        }
+        _ => Vec::new(),
+    }
 }

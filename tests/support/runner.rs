@@ -305,6 +305,14 @@ impl Campaign {
         stats
     }
 
+    /// Runs this one case instead; panics at a divergence.
+    pub fn run_case(&self, case: &Case, pair: Pair<'_>) {
+        let mounted = Mounted::new(&self.layout.kinds());
+        if let Err(found) = self.run_one(&mounted, case, pair) {
+            panic!("{} ({:?}) {found}\n\n{case:?}\n", self.name, self.layout);
+        }
+    }
+
     fn run_one(&self, mounted: &Mounted, case: &Case, pair: Pair<'_>) -> Result<Stats, Divergence> {
         let stack = Stack::new(mounted, &self.layout, self.profile.namespace, case);
         let stack = stack.map_err(|e| Divergence {

@@ -125,7 +125,7 @@ impl Tree {
     }
 
     fn guide(&self, op: &mut Op, hint: u32) {
-        if hint % 4 == 0 {
+        if hint.is_multiple_of(4) {
             return;
         }
         let (first, second) = (hint / 4, hint / 256);
@@ -146,7 +146,10 @@ impl Tree {
             Op::Open { path, options }
             | Op::Write { path, options, .. }
             | Op::HandleOpen { path, options, .. } => {
-                let want = match (options.tmpfile, options.create_new || first % 4 == 0) {
+                let want = match (
+                    options.tmpfile,
+                    options.create_new || first.is_multiple_of(4),
+                ) {
                     (true, _) => Want::Dir,
                     (_, true) if options.create || options.create_new => Want::Free,
                     _ => Want::File,
@@ -164,7 +167,7 @@ impl Tree {
             Op::HandleLink { to, .. } => set(to, Want::Free, first),
             Op::Copy { from, to } => {
                 set(from, Want::File, first);
-                let want = if second % 2 == 0 {
+                let want = if second.is_multiple_of(2) {
                     Want::Free
                 } else {
                     Want::File
@@ -173,7 +176,7 @@ impl Tree {
             }
             Op::Rename { from, to, flags } => {
                 set(from, Want::Any, first);
-                let replace = flags.exchange || second % 2 == 0;
+                let replace = flags.exchange || second.is_multiple_of(2);
                 let want = match self.nodes.get(from) {
                     _ if !replace || flags.no_replace => Want::Free,
                     Some(FileType::Directory) => Want::Dir,

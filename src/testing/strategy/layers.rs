@@ -12,7 +12,6 @@ use crate::testing::spec::{LayerSpec, NodeKind, NodeSpec, Piece};
 use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
 /// One layer: up to [`Profile::nodes_max`] nodes, missing parents filled in.
-#[must_use]
 pub fn layer(profile: &Profile) -> BoxedStrategy<LayerSpec> {
     let nodes = vec(
         (layer_path(profile), node(profile)),
@@ -30,7 +29,6 @@ pub fn layer(profile: &Profile) -> BoxedStrategy<LayerSpec> {
 }
 
 /// One node of any kind, with attributes.
-#[must_use]
 pub fn node(profile: &Profile) -> BoxedStrategy<NodeSpec> {
     let kinds = prop_oneof![
         8 => file(),

@@ -110,7 +110,6 @@ impl Profile {
 
 /// A whole case at default options: lowers, mostly an upper (empty or with content), operations,
 /// some checks in between.
-#[must_use]
 pub fn case(profile: &Profile) -> BoxedStrategy<Case> {
     let one = layer(profile);
     let lowers = proptest::prop_oneof![

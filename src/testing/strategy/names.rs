@@ -31,7 +31,6 @@ fn pick(from: &[&[u8]]) -> BoxedStrategy<Name> {
 }
 
 /// One name: mostly one of four.
-#[must_use]
 pub fn name(profile: &Profile) -> BoxedStrategy<Name> {
     if profile.odd_names {
         prop_oneof![30 => pick(&COMMON), 1 => pick(&ODD)].boxed()
@@ -46,7 +45,6 @@ fn joined(names: Vec<Name>) -> PathBuf {
 }
 
 /// A path for a node of a layer: absolute, one to three names.
-#[must_use]
 pub fn layer_path(profile: &Profile) -> BoxedStrategy<PathBuf> {
     let name = name(profile);
     prop_oneof![
@@ -60,7 +58,6 @@ pub fn layer_path(profile: &Profile) -> BoxedStrategy<PathBuf> {
 
 /// A path for an operation: mostly as [`layer_path`], sometimes the root, with `.` or `..`,
 /// relative, with a trailing slash, empty, or with a name that is too long.
-#[must_use]
 pub fn op_path(profile: &Profile) -> BoxedStrategy<PathBuf> {
     let plain = layer_path(profile);
     let spelled = |f: fn(&[u8]) -> Vec<u8>| {

@@ -16,13 +16,11 @@ use crate::op::{Op, OpenOptions, RenameFlags};
 use crate::xattr_name::XattrName;
 
 /// Sequences of one to [`Profile::ops_max`] operations.
-#[must_use]
 pub fn ops(profile: &Profile) -> BoxedStrategy<Vec<Op>> {
     vec(op(profile), 1..=profile.ops_max.max(1)).boxed()
 }
 
 /// One operation. `Sync` is rare, as it is slow.
-#[must_use]
 pub fn op(profile: &Profile) -> BoxedStrategy<Op> {
     prop_oneof![
         20 => names(profile),
@@ -36,7 +34,6 @@ pub fn op(profile: &Profile) -> BoxedStrategy<Op> {
 }
 
 /// Ways to open a file: sensible ones mostly, every combination sometimes.
-#[must_use]
 pub fn open_options() -> BoxedStrategy<OpenOptions> {
     let new = OpenOptions::new;
     let common = select(vec![
