@@ -1,11 +1,14 @@
 //! Union-filesystem layers as a library.
 
+pub(crate) mod acl;
 pub mod backend;
 mod errno;
 mod error;
 mod meta;
 mod op;
+mod overlay;
 mod path;
+mod rules;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod xattr_name;
@@ -14,5 +17,11 @@ pub use errno::Errno;
 pub use error::{Error, ErrorKind, LayerId, Result};
 pub use meta::{DeviceId, FileType, Metadata, SetAttr, SetTime, StatFs, Timestamp};
 pub use op::{EntryInfo, Op, OpenOptions, Outcome, RenameFlags};
+pub use overlay::options::{CopyObserver, CopyProgress, OverlayOptions};
+pub use overlay::stack::{DirEntry, LayerStack};
 pub use path::{DisplayBytes, NAME_BYTES_MAX, Name, SYMLINK_HOPS_MAX, display_bytes, display_path};
+pub use rules::change::ChangeKind;
+pub use rules::plan::{Cost, Obj, Place, Plan, PlanObject, PlannedStep, Role, Step};
+pub use rules::redirect::REDIRECT_BYTES_MAX;
+pub use rules::{DOCKER_LAYERS_MAX, LOWER_LAYERS_MAX};
 pub use xattr_name::{OverlayAttr, XATTR_NAME_BYTES_MAX, XattrName, XattrNamespace};

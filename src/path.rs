@@ -169,6 +169,8 @@ pub(crate) fn join(parent: &Path, name: &Name) -> PathBuf {
 /// One step of a path as the caller wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Component {
+    /// `.`: the directory itself.
+    Here,
     /// `..`: to the parent; stays at the root.
     Parent,
     /// A name.
@@ -178,7 +180,7 @@ pub(crate) enum Component {
 /// A parsed path inside a union.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Parsed {
-    /// The steps; `.` and empty components are gone.
+    /// The steps; empty components are gone.
     pub(crate) components: Vec<Component>,
     /// The path ends in `/`, `/.` or `/..`, so its end must be a directory.
     pub(crate) wants_dir: bool,
@@ -201,7 +203,8 @@ pub(crate) fn parse(path: &Path) -> Result<Parsed, Errno> {
     for part in bytes.split(|b| *b == b'/') {
         wants_dir = true;
         match part {
-            b"" | b"." => {}
+            b"" => {}
+            b"." => components.push(Component::Here),
             b".." => components.push(Component::Parent),
             name => {
                 components.push(Component::Name(Name::new(name)?));
@@ -236,7 +239,7 @@ mod tests {
     #[test]
     fn paths_are_parsed() {
         let p = parse(Path::new("/a//./b/../c/")).unwrap();
-        assert_eq!(p.components.len(), 4);
+        assert_eq!(p.components.len(), 5);
         assert!(p.wants_dir && p.absolute);
         assert!(!parse(Path::new("a")).unwrap().wants_dir);
         assert!(parse(Path::new("a/.")).unwrap().wants_dir);

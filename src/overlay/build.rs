@@ -1,0 +1,322 @@
+//! Building a plan: facts are fetched, rules are asked, objects are bound to backend nodes.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::backend::NodeRef;
+use crate::errno::Errno;
+use crate::error::LayerId;
+use crate::meta::{Metadata, Timestamp};
+use crate::overlay::core::{Core, Fail, InLayer, Res};
+use crate::overlay::inode::{Inode, Lower, Place as InodePlace};
+use crate::path::Name;
+use crate::rules::copy_up;
+use crate::rules::origin::{self, Origin};
+use crate::rules::plan::{Obj, Place, Plan, Role, Step};
+use crate::rules::xattr;
+use crate::xattr_name::XattrName;
+
+/// What happens to the engine's state once a step has been executed. Given the bound objects.
+pub(crate) type Effect = Box<dyn FnOnce(&[Option<NodeRef>]) + Send>;
+
+/// How much of a file is to be copied up.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Data {
+    /// All of it.
+    Full,
+    /// Nothing: it is about to be truncated (rule R195).
+    Truncate,
+}
+
+/// The copy-up of one object within a plan.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) inode: Arc<Inode>,
+    pub(crate) data: Data,
+    pub(crate) object: Obj,
+    pub(crate) temp: Name,
+    /// Its staging steps.
+    pub(crate) steps: std::ops::Range<usize>,
+    /// Data are copied, so it must be staged with no lock held.
+    pub(crate) heavy: bool,
+    /// It was staged already.
+    pub(crate) staged: bool,
+}
+
+/// A copy that was staged before the plan it is part of was (re)built.
+#[derive(Clone, Debug)]
+pub(crate) struct Staged {
+    pub(crate) inode: u64,
+    pub(crate) data: Data,
+    pub(crate) node: NodeRef,
+    /// Its name in the work directory, if it has one.
+    pub(crate) temp: Name,
+}
+
+/// A plan in the making.
+pub(crate) struct Build<'a> {
+    pub(crate) core: &'a Core,
+    pub(crate) plan: Plan,
+    pub(crate) bound: Vec<Option<NodeRef>>,
+    pub(crate) effects: Vec<(usize, Effect)>,
+    pub(crate) segments: Vec<Segment>,
+    staged: &'a [Staged],
+    uppers: HashMap<u64, Obj>,
+    impure: HashSet<u64>,
+    work: Option<Obj>,
+}
+
+impl<'a> Build<'a> {
+    pub(crate) fn new(core: &'a Core, staged: &'a [Staged]) -> Self {
+        Build {
+            core,
+            plan: Plan::default(),
+            bound: Vec::new(),
+            effects: Vec::new(),
+            segments: Vec::new(),
+            staged,
+            uppers: HashMap::new(),
+            impure: HashSet::new(),
+            work: None,
+        }
+    }
+
+    /// Makes an object of the plan; `None` if a step will create it.
+    pub(crate) fn object(
+        &mut self,
+        layer: LayerId,
+        path: std::path::PathBuf,
+        node: Option<NodeRef>,
+    ) -> Obj {
+        self.bound.push(node);
+        self.plan.object(layer, path)
+    }
+
+    /// The work directory.
+    pub(crate) fn work(&mut self) -> Res<Obj> {
+        if let Some(work) = self.work {
+            return Ok(work);
+        }
+        let node = self.core.work()?.clone();
+        let work = self.object(LayerId::Work, "/".into(), Some(node));
+        self.work = Some(work);
+        Ok(work)
+    }
+
+    /// A free place in the work directory.
+    pub(crate) fn temp(&mut self) -> Res<Place> {
+        Ok(Place { dir: self.work()?, name: self.core.temp_name()? })
+    }
+
+    /// Appends a step and what follows from it.
+    pub(crate) fn then(
+        &mut self,
+        step: usize,
+        effect: impl FnOnce(&[Option<NodeRef>]) + Send + 'static,
+    ) {
+        self.effects.push((step, Box::new(effect)));
+    }
+
+    /// The upper object of `inode`, copied up first if it is not in the upper (rules R112, R194 to
+    /// R217): the topmost missing ancestor first.
+    pub(crate) fn upper(&mut self, inode: &Arc<Inode>, data: Data) -> Res<Obj> {
+        let mut missing = Vec::new();
+        let mut at = inode.clone();
+        let mut obj = loop {
+            if let Some(obj) = self.uppers.get(&at.id) {
+                break *obj;
+            }
+            if let Some(node) = at.upper() {
+                let obj = self.object(LayerId::Upper, at.path(), Some(node));
+                self.uppers.insert(at.id, obj);
+                break obj;
+            }
+            let (parent, name) = match at.place() {
+                InodePlace::At(parent, name) => (parent, name),
+                // What is at the name now is never replaced (rule R132).
+                InodePlace::Gone(_) => return Err(Fail::rule(Errno::EEXIST, "R132")),
+                InodePlace::Root => return Err(Fail::rule(Errno::EROFS, "R215")),
+            };
+            missing.push((at, parent.clone(), name));
+            at = parent;
+        };
+        while let Some((child, parent, name)) = missing.pop() {
+            obj = self.copy_up(&child, data, &parent, obj, name)?;
+            self.uppers.insert(child.id, obj);
+        }
+        Ok(obj)
+    }
+
+    /// Marks the upper directory of `inode` impure unless it is, or will be.
+    pub(crate) fn mark_impure(&mut self, inode: &Arc<Inode>, dir: Obj) {
+        if !self.is_impure(inode) {
+            let step = copy_up::mark_impure(&mut self.plan, dir);
+            self.impure_effect(inode, step);
+        }
+    }
+
+    fn is_impure(&self, inode: &Inode) -> bool {
+        self.impure.contains(&inode.id) || inode.state().impure
+    }
+
+    fn impure_effect(&mut self, inode: &Arc<Inode>, step: usize) {
+        self.impure.insert(inode.id);
+        let inode = inode.clone();
+        self.then(step, move |_| inode.update(|s| s.impure = true));
+    }
+
+    /// Appends the copy-up of one object into the upper directory `dir` of `parent`.
+    fn copy_up(
+        &mut self,
+        inode: &Arc<Inode>,
+        data: Data,
+        parent: &Arc<Inode>,
+        dir: Obj,
+        name: Name,
+    ) -> Res<Obj> {
+        let core = self.core;
+        let state = inode.state();
+        let lower = state.lowers.first().ok_or(Errno::ENOENT)?.clone();
+        let layer = LayerId::Lower(lower.layer);
+        let meta = lower.node.metadata().in_layer(layer)?;
+        let path = inode.path();
+        let source = self.object(layer, path.clone(), Some(lower.node.clone()));
+        let earlier = self
+            .staged
+            .iter()
+            .find(|s| s.inode == inode.id && s.data == data)
+            .cloned();
+        let temp = match &earlier {
+            Some(staged) => staged.temp.clone(),
+            None => core.temp_name()?,
+        };
+        let facts = copy_up::Facts {
+            source,
+            target: self.link_target(&lower, &meta)?,
+            xattrs: self.xattrs_to_copy(&lower.node, layer)?,
+            origin: self.origin(&lower, &meta)?,
+            meta: &meta,
+            dir,
+            name,
+            dir_times: self.times_of(parent)?,
+            dir_impure: self.is_impure(parent),
+            work: self.work()?,
+            temp: temp.clone(),
+            tmpfile: core.upper()?.capabilities().tmpfile,
+            truncate: data == Data::Truncate,
+            durable: core.options.durable,
+        };
+        let node = earlier.as_ref().map(|s| s.node.clone());
+        let object = self.object(LayerId::Upper, path, node);
+        let planned = copy_up::plan(&mut self.plan, object, &facts);
+        if let Some(step) = planned.impure {
+            self.impure_effect(parent, step);
+        }
+        let staging = planned.first..planned.impure.unwrap_or(planned.publish);
+        let heavy = self
+            .plan
+            .steps
+            .get(staging.clone())
+            .unwrap_or_default()
+            .iter()
+            .any(|s| matches!(s.step, Step::CopyData { .. }));
+        self.segments.push(Segment {
+            inode: inode.clone(),
+            data,
+            object,
+            temp,
+            steps: staging,
+            heavy,
+            staged: earlier.is_some(),
+        });
+        let copied = inode.clone();
+        self.then(planned.publish, move |bound| {
+            let node = bound.get(object.0).cloned().flatten();
+            copied.update(|s| {
+                s.upper = node;
+                s.origin_mark |= copied.is_dir();
+                s.impure = false;
+            });
+        });
+        Ok(object)
+    }
+
+    fn link_target(&self, lower: &Lower, meta: &Metadata) -> Res<Option<Vec<u8>>> {
+        if !meta.is_symlink() {
+            return Ok(None);
+        }
+        lower.node.read_link().in_layer(LayerId::Lower(lower.layer)).map(Some)
+    }
+
+    /// The attributes that copying `node` copies (rules R221 to R223), sorted.
+    pub(crate) fn xattrs_to_copy(&self, node: &NodeRef, layer: LayerId) -> Res<Vec<XattrName>> {
+        let mut names = node.xattrs().in_layer(layer)?;
+        names.retain(|n| !xattr::is_private(n, self.core.namespace));
+        names.sort();
+        Ok(names)
+    }
+
+    /// The value of `origin` for the copy of a lower object (rules R231 to R233): zero length where
+    /// its filesystem has no handles, `None` where nothing is recorded.
+    fn origin(&self, lower: &Lower, meta: &Metadata) -> Res<Option<Vec<u8>>> {
+        if !copy_up::records_origin(meta) || !self.can_record_origin(meta)? {
+            return Ok(None);
+        }
+        let handle = lower.node.file_handle().in_layer(LayerId::Lower(lower.layer))?;
+        let backend = self.core.lowers.get(lower.layer).map(|l| &l.backend);
+        let uuid = backend.and_then(|b| b.identity().uuid).unwrap_or_default();
+        Ok(Some(match handle {
+            Some(handle) => origin::encode(&Origin { uuid, handle, upper: false }),
+            None => Vec::new(),
+        }))
+    }
+
+    /// The upper can store overlay attributes on such an object: in the `user.` namespace only
+    /// regular files and directories can have any (rules R235, R285).
+    fn can_record_origin(&self, meta: &Metadata) -> Res<bool> {
+        let user = self.core.namespace == crate::xattr_name::XattrNamespace::User;
+        let stores = self.core.upper()?.capabilities().overlay_attrs;
+        Ok(stores && (!user || meta.is_file() || meta.is_dir()))
+    }
+
+    /// The times that an upper directory has, or will have once it is copied up.
+    fn times_of(&self, dir: &Inode) -> Res<(Timestamp, Timestamp)> {
+        let state = dir.state();
+        let real = state.real().ok_or(Errno::ENOENT)?;
+        let meta = real.metadata().in_layer(self.core.real_layer(&state))?;
+        Ok((meta.atime, meta.mtime))
+    }
+
+    /// Puts clean-up steps last, so that the order is neutral, commit, clean-up; effects move along.
+    pub(crate) fn finish(mut self) -> Prepared {
+        let steps = std::mem::take(&mut self.plan.steps);
+        let mut order: Vec<usize> = (0..steps.len()).collect();
+        order.sort_by_key(|i| steps.get(*i).is_some_and(|s| s.role == Role::CleanUp));
+        let mut new_index = vec![0; steps.len()];
+        for (new, old) in order.iter().enumerate() {
+            if let Some(slot) = new_index.get_mut(*old) {
+                *slot = new;
+            }
+        }
+        let mut slots: Vec<_> = steps.into_iter().map(Some).collect();
+        self.plan.steps =
+            order.iter().filter_map(|i| slots.get_mut(*i).and_then(Option::take)).collect();
+        for (at, _) in &mut self.effects {
+            *at = new_index.get(*at).copied().unwrap_or(*at);
+        }
+        Prepared {
+            plan: self.plan,
+            bound: self.bound,
+            effects: self.effects,
+            segments: self.segments,
+        }
+    }
+}
+
+/// A plan ready to be executed.
+pub(crate) struct Prepared {
+    pub(crate) plan: Plan,
+    pub(crate) bound: Vec<Option<NodeRef>>,
+    pub(crate) effects: Vec<(usize, Effect)>,
+    pub(crate) segments: Vec<Segment>,
+}

@@ -1,0 +1,346 @@
+//! The heart of a union: its layers, locks and caches.
+//!
+//! # Locks, in the order in which they are taken
+//!
+//! 1. [`Inode::copy_up`] of the object being copied up (data are staged under it, nothing else is
+//!    held, so neither readers nor writers elsewhere wait).
+//! 2. `tree`: read for looking things up, write for changing them. Not held while file data are
+//!    read, written or staged. Never taken twice by one thread.
+//! 3. [`Inode::append`].
+//! 4. The small locks inside an [`Inode`] and the cache, each held for a few instructions and never
+//!    while another is taken (parent and child places are read one after the other).
+//!
+//! Backends lock for themselves below all of these.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::backend::{BackendError, FsId, LayerBackend, NodeRef, UpperBackend};
+use crate::errno::Errno;
+use crate::error::{Error, LayerId, Result};
+use crate::meta::DeviceId;
+use crate::overlay::inode::{Inode, Lower, Place, State};
+use crate::overlay::options::OverlayOptions;
+use crate::path::Name;
+use crate::rules::Features;
+use crate::rules::whiteout::{Opacity, opacity};
+use crate::xattr_name::{OverlayAttr, XattrNamespace};
+
+/// Visible objects kept in use after the last handle to them is gone, so that a warm lookup asks no
+/// layer. Bounds memory; a larger one only helps trees whose hot set is larger.
+const CACHE_INODES_MAX: usize = 4096;
+
+/// A failure inside the engine: an errno, and what is known about its cause. The facade adds
+/// operation and path.
+#[derive(Debug)]
+pub(crate) struct Fail {
+    pub(crate) errno: Errno,
+    pub(crate) layer: Option<LayerId>,
+    pub(crate) rule: Option<&'static str>,
+    pub(crate) detail: Option<String>,
+    pub(crate) source: Option<BackendError>,
+}
+
+/// Result inside the engine.
+pub(crate) type Res<T> = std::result::Result<T, Fail>;
+
+impl From<Errno> for Fail {
+    fn from(errno: Errno) -> Self {
+        Fail {
+            errno,
+            layer: None,
+            rule: None,
+            detail: None,
+            source: None,
+        }
+    }
+}
+
+impl Fail {
+    /// A failure that a rule demands.
+    pub(crate) fn rule(errno: Errno, rule: &'static str) -> Self {
+        Fail {
+            rule: Some(rule),
+            ..errno.into()
+        }
+    }
+
+    pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// The public error of operation `op` on `path`.
+    pub(crate) fn into_error(self, op: &'static str, path: impl Into<std::path::PathBuf>) -> Error {
+        let mut error = Error::new(op, path, self.errno);
+        if let Some(layer) = self.layer {
+            error = error.with_layer(layer);
+        }
+        if let Some(rule) = self.rule {
+            error = error.with_rule(rule);
+        }
+        if let Some(detail) = self.detail {
+            error = error.with_detail(detail);
+        }
+        match self.source {
+            Some(source) => error.with_backend(source),
+            None => error,
+        }
+    }
+}
+
+/// Adds the layer to a backend's answer.
+pub(crate) trait InLayer<T> {
+    fn in_layer(self, layer: LayerId) -> Res<T>;
+}
+
+impl<T> InLayer<T> for std::result::Result<T, BackendError> {
+    fn in_layer(self, layer: LayerId) -> Res<T> {
+        self.map_err(|e| Fail {
+            errno: e.errno(),
+            layer: Some(layer),
+            rule: None,
+            detail: None,
+            source: Some(e),
+        })
+    }
+}
+
+/// A read-only layer of a union.
+#[derive(Debug)]
+pub(crate) struct LowerLayer {
+    pub(crate) backend: Arc<dyn LayerBackend>,
+    /// Index into [`Core::filesystems`].
+    pub(crate) fs: usize,
+    /// A directory marked as holding xattr whiteouts was met in this layer (rule R073).
+    pub(crate) has_xattr_whiteouts: AtomicBool,
+}
+
+/// The layers, locks and caches of one union.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) lowers: Vec<LowerLayer>,
+    pub(crate) upper: Option<Arc<dyn LayerBackend>>,
+    pub(crate) work: Option<NodeRef>,
+    pub(crate) options: OverlayOptions,
+    pub(crate) features: Features,
+    pub(crate) namespace: XattrNamespace,
+    /// The filesystems of the layers; 0 is the upper's, or the topmost lower's.
+    pub(crate) filesystems: Vec<FsId>,
+    pub(crate) same_fs: bool,
+    /// Device of the union; those of its layers' filesystems follow in `minor`.
+    dev_minor: u32,
+    root: Arc<Inode>,
+    tree: RwLock<()>,
+    recent: Mutex<VecDeque<Arc<Inode>>>,
+    next_id: AtomicU64,
+    next_temp: AtomicU64,
+    /// Layer roots; meeting one inside another layer is a loop (rule R016).
+    traps: HashSet<(usize, u64)>,
+}
+
+/// Identifies the filesystem of each layer, the upper's first.
+fn filesystems(
+    lowers: &[Arc<dyn LayerBackend>],
+    upper: Option<&Arc<dyn LayerBackend>>,
+) -> (Vec<FsId>, Vec<usize>) {
+    let mut all = Vec::new();
+    let mut index = |fs: FsId| match all.iter().position(|f| *f == fs) {
+        Some(at) => at,
+        None => {
+            all.push(fs);
+            all.len() - 1
+        }
+    };
+    if let Some(upper) = upper {
+        index(upper.identity().fs);
+    }
+    let of_lowers = lowers.iter().map(|l| index(l.identity().fs)).collect();
+    (all, of_lowers)
+}
+
+impl Core {
+    /// Checks a stack and makes a union of it; `lowers` topmost first.
+    pub(crate) fn new(
+        lowers: Vec<Arc<dyn LayerBackend>>,
+        upper: Option<Arc<dyn LayerBackend>>,
+        options: OverlayOptions,
+    ) -> Result<Arc<Core>> {
+        use crate::overlay::open as checks;
+        checks::count(&lowers, upper.as_ref())?;
+        let namespace = checks::namespace(&lowers, upper.as_ref())?;
+        let (filesystems, fs_of_lowers) = filesystems(&lowers, upper.as_ref());
+        let roots = checks::roots(&lowers, upper.as_ref(), &fs_of_lowers)?;
+        let work = match upper.as_ref().and_then(|u| u.upper()) {
+            Some(u) => Some(u.work().map_err(|e| {
+                Error::config(
+                    "open overlay",
+                    u.label(),
+                    e.errno(),
+                    LayerId::Work,
+                    "work directory",
+                )
+                .with_backend(e)
+            })?),
+            None => None,
+        };
+        static NEXT_DEV: AtomicU64 = AtomicU64::new(1);
+        let devices = u64::try_from(filesystems.len()).unwrap_or(0) + 1;
+        let dev_minor = NEXT_DEV.fetch_add(devices, Ordering::Relaxed);
+        let lowers: Vec<LowerLayer> = lowers
+            .into_iter()
+            .zip(fs_of_lowers)
+            .map(|(backend, fs)| LowerLayer {
+                backend,
+                fs,
+                has_xattr_whiteouts: AtomicBool::new(false),
+            })
+            .collect();
+        let root = root_inode(&lowers, upper.as_ref(), &roots)?;
+        Ok(Arc::new(Core {
+            same_fs: filesystems.len() == 1,
+            filesystems,
+            lowers,
+            upper,
+            work,
+            features: options.features(),
+            options,
+            namespace,
+            dev_minor: u32::try_from(dev_minor & u64::from(u32::MAX)).unwrap_or(0),
+            root,
+            tree: RwLock::new(()),
+            recent: Mutex::new(VecDeque::new()),
+            next_id: AtomicU64::new(2),
+            next_temp: AtomicU64::new(1),
+            traps: roots.traps,
+        }))
+    }
+
+    pub(crate) fn root(&self) -> &Arc<Inode> {
+        &self.root
+    }
+
+    /// The writable half, or `EROFS`.
+    pub(crate) fn upper(&self) -> Res<&dyn UpperBackend> {
+        self.upper
+            .as_ref()
+            .and_then(|u| u.upper())
+            .ok_or_else(|| Fail::rule(Errno::EROFS, "R215"))
+    }
+
+    pub(crate) fn work(&self) -> Res<&NodeRef> {
+        self.work
+            .as_ref()
+            .ok_or_else(|| Fail::rule(Errno::EROFS, "R215"))
+    }
+
+    /// Shared access to the tree's shape.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, ()> {
+        self.tree.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Exclusive access to the tree's shape.
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, ()> {
+        self.tree.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn new_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A free name in the work directory, in the kernel's form (rule R047).
+    pub(crate) fn temp_name(&self) -> Res<Name> {
+        let n = self.next_temp.fetch_add(1, Ordering::Relaxed);
+        Ok(Name::new(format!("#{n:x}"))?)
+    }
+
+    /// Keeps an inode in use for a while.
+    pub(crate) fn keep(&self, inode: &Arc<Inode>) {
+        let dropped = {
+            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            recent.push_back(inode.clone());
+            if recent.len() > CACHE_INODES_MAX {
+                recent.pop_front()
+            } else {
+                None
+            }
+        };
+        drop(dropped);
+    }
+
+    pub(crate) fn is_trap(&self, fs: usize, ino: u64) -> bool {
+        self.traps.contains(&(fs, ino))
+    }
+
+    /// The device number of the union, or of one of its layers' filesystems.
+    pub(crate) fn device(&self, of: crate::rules::inode::Device) -> DeviceId {
+        let offset = match of {
+            crate::rules::inode::Device::Union => 0,
+            crate::rules::inode::Device::Layer(fs) => u32::try_from(fs).unwrap_or(0) + 1,
+        };
+        DeviceId::new(0, self.dev_minor.wrapping_add(offset))
+    }
+
+    /// The layer that gives an object's attributes.
+    pub(crate) fn real_layer(&self, state: &State) -> LayerId {
+        match (&state.upper, state.lowers.first()) {
+            (None, Some(lower)) => LayerId::Lower(lower.layer),
+            _ => LayerId::Upper,
+        }
+    }
+}
+
+/// The root: always a merge of all layer roots (rule R058).
+fn root_inode(
+    lowers: &[LowerLayer],
+    upper: Option<&Arc<dyn LayerBackend>>,
+    roots: &crate::overlay::open::Roots,
+) -> Result<Arc<Inode>> {
+    let fail = |layer: LayerId, label: String| {
+        move |e: BackendError| {
+            Error::config("open overlay", label, e.errno(), layer, "layer root").with_backend(e)
+        }
+    };
+    let mut xattr_whiteouts = false;
+    let bottom = lowers.len().saturating_sub(1);
+    let mut stack = Vec::with_capacity(lowers.len());
+    for (i, (layer, node)) in lowers.iter().zip(&roots.lowers).enumerate() {
+        if i != bottom {
+            let value = node
+                .overlay_attr(OverlayAttr::Opaque)
+                .map_err(fail(LayerId::Lower(i), layer.backend.label()))?;
+            if opacity(value.as_deref()) == Opacity::HoldsXattrWhiteouts {
+                layer.has_xattr_whiteouts.store(true, Ordering::Relaxed);
+                xattr_whiteouts = true;
+            }
+        }
+        stack.push(Lower {
+            layer: i,
+            node: node.clone(),
+        });
+    }
+    let mut impure = false;
+    if let (Some(node), Some(upper)) = (&roots.upper, upper) {
+        let value = node
+            .overlay_attr(OverlayAttr::Impure)
+            .map_err(fail(LayerId::Upper, upper.label()))?;
+        impure = value.as_deref() == Some(b"y");
+    }
+    let state = State {
+        upper: roots.upper.clone(),
+        lowers: stack.into(),
+        opaque: false,
+        impure,
+        origin_mark: true,
+        xattr_whiteouts,
+        metacopy: false,
+        hard_linked: false,
+    };
+    Ok(Inode::new(
+        1,
+        crate::meta::FileType::Directory,
+        state,
+        Place::Root,
+    ))
+}

@@ -1,0 +1,467 @@
+//! The one executor: runs the steps of plans against backends.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
+
+use crate::backend::{
+    Access, At, AttrKey, LayerFile, NodeRef, RemoveKind, RenameHow, SyncScope, UpperBackend,
+    XattrMode,
+};
+use crate::errno::Errno;
+use crate::error::LayerId;
+use crate::overlay::build::{Build, Prepared, Segment, Staged};
+use crate::overlay::core::{Core, Fail, InLayer, Res};
+use crate::overlay::inode::Inode;
+use crate::overlay::options::CopyProgress;
+use crate::rules::plan::{Obj, Place, Plan, Role, Step};
+use crate::rules::xattr;
+
+/// Bytes per call when data are copied, until it is known that they are shared: small enough that
+/// progress is reported and a cancellation is heard, large enough that calls do not matter.
+const COPY_CHUNK_BYTES: u64 = 8 << 20;
+
+/// Bytes of the buffer when data pass through this process.
+const COPY_BUFFER_BYTES: usize = 128 << 10;
+
+impl Core {
+    /// Runs a mutation. `build` resolves and plans under the tree's write lock; it is called again if
+    /// data had to be staged first, which happens with no lock held.
+    pub(crate) fn mutate<T>(
+        &self,
+        build: impl Fn(&mut Build<'_>) -> Res<T>,
+    ) -> Res<(T, Vec<Option<NodeRef>>)> {
+        let mut staged: Vec<Staged> = Vec::new();
+        // Inodes whose copy-up this call serialises; the guards borrow from them.
+        let mut serial: Option<Arc<Inode>> = None;
+        let result = loop {
+            let next = match &serial {
+                None => self.attempt(&build, &mut staged),
+                Some(inode) => {
+                    let guard = inode.copy_up.lock().unwrap_or_else(PoisonError::into_inner);
+                    self.attempt_holding(&build, &mut staged, inode, guard)
+                }
+            };
+            match next {
+                Ok(Attempt::Done(value, bound)) => break Ok((value, bound)),
+                Ok(Attempt::Stage(inode)) => serial = Some(inode),
+                Err(e) => break Err(e),
+            }
+        };
+        self.discard(staged, result.as_ref().ok().map(|(_, bound)| bound.as_slice()));
+        result
+    }
+
+    /// One attempt with nothing held: either it completes, or it tells what must be staged.
+    fn attempt<T>(
+        &self,
+        build: &impl Fn(&mut Build<'_>) -> Res<T>,
+        staged: &mut Vec<Staged>,
+    ) -> Res<Attempt<T>> {
+        let tree = self.write();
+        let (value, prepared) = self.prepare(build, staged)?;
+        if let Some(segment) = first_unstaged(&prepared) {
+            let inode = segment.inode.clone();
+            drop(tree);
+            return Ok(Attempt::Stage(inode));
+        }
+        let bound = self.execute(prepared)?;
+        Ok(Attempt::Done(value, bound))
+    }
+
+    /// Attempts while the copy-up of `held` is serialised: stages whatever must be staged and goes on
+    /// until the mutation is done.
+    fn attempt_holding<T>(
+        &self,
+        build: &impl Fn(&mut Build<'_>) -> Res<T>,
+        staged: &mut Vec<Staged>,
+        held: &Arc<Inode>,
+        _guard: MutexGuard<'_, ()>,
+    ) -> Res<Attempt<T>> {
+        loop {
+            let tree = self.write();
+            let (value, prepared) = self.prepare(build, staged)?;
+            let Some(segment) = first_unstaged(&prepared) else {
+                let bound = self.execute(prepared)?;
+                return Ok(Attempt::Done(value, bound));
+            };
+            drop(tree);
+            let other = segment.inode.clone();
+            // A second object (of an exchange): held too if that is possible at once; waiting could
+            // deadlock, and without it the worst is that two threads copy and one copy is dropped.
+            let _second = if Arc::ptr_eq(&other, held) {
+                None
+            } else {
+                match other.copy_up.try_lock() {
+                    Ok(guard) => Some(guard),
+                    Err(TryLockError::Poisoned(e)) => Some(e.into_inner()),
+                    Err(TryLockError::WouldBlock) => None,
+                }
+            };
+            let done = self.stage(&prepared, segment)?;
+            staged.push(done);
+        }
+    }
+
+    fn prepare<T>(
+        &self,
+        build: &impl Fn(&mut Build<'_>) -> Res<T>,
+        staged: &[Staged],
+    ) -> Res<(T, Prepared)> {
+        let mut b = Build::new(self, staged);
+        let value = build(&mut b)?;
+        Ok((value, b.finish()))
+    }
+
+    /// Plans without doing anything.
+    pub(crate) fn plan_only(&self, build: impl Fn(&mut Build<'_>) -> Res<()>) -> Res<Prepared> {
+        let _tree = self.read();
+        let mut b = Build::new(self, &[]);
+        build(&mut b)?;
+        Ok(b.finish())
+    }
+
+    /// Runs the staging steps of one copy-up.
+    fn stage(&self, prepared: &Prepared, segment: &Segment) -> Res<Staged> {
+        let mut run = Run::new(self, &prepared.plan, prepared.bound.clone())?;
+        let steps = prepared.plan.steps.get(segment.steps.clone()).unwrap_or_default();
+        for planned in steps {
+            if let Err(e) = run.step(&planned.step, planned.role) {
+                run.undo();
+                return Err(e);
+            }
+        }
+        let node = run.node(segment.object)?.clone();
+        Ok(Staged {
+            inode: segment.inode.id,
+            data: segment.data,
+            node,
+            temp: segment.temp.clone(),
+        })
+    }
+
+    /// Removes staged copies that did not become part of the tree.
+    fn discard(&self, staged: Vec<Staged>, used: Option<&[Option<NodeRef>]>) {
+        for copy in staged {
+            let is_used = used.is_some_and(|bound| {
+                bound.iter().flatten().any(|node| Arc::ptr_eq(node, &copy.node))
+            });
+            if is_used {
+                continue;
+            }
+            if let (Ok(upper), Ok(work)) = (self.upper(), self.work()) {
+                // An unnamed file has no such name and goes with its last handle; anything else that
+                // cannot be removed is swept when the work directory is next opened.
+                let _ = upper.remove(At::new(work, &copy.temp), RemoveKind::NonDirectory);
+            }
+        }
+    }
+
+    /// Executes a plan. Call with the tree's write lock held.
+    fn execute(&self, prepared: Prepared) -> Res<Vec<Option<NodeRef>>> {
+        let Prepared { plan, bound, effects, segments } = prepared;
+        let mut effects = effects;
+        effects.sort_by_key(|(at, _)| *at);
+        let mut effects = effects.into_iter().peekable();
+        let mut run = Run::new(self, &plan, bound)?;
+        for (i, planned) in plan.steps.iter().enumerate() {
+            let done = segments.iter().any(|s| s.staged && s.steps.contains(&i));
+            if !done && let Err(e) = run.step(&planned.step, planned.role) {
+                run.undo();
+                return Err(e);
+            }
+            while let Some((_, effect)) = effects.next_if(|(at, _)| *at == i) {
+                effect(&run.bound);
+            }
+        }
+        Ok(run.bound)
+    }
+}
+
+enum Attempt<T> {
+    Done(T, Vec<Option<NodeRef>>),
+    Stage(Arc<Inode>),
+}
+
+fn first_unstaged(prepared: &Prepared) -> Option<&Segment> {
+    prepared.segments.iter().find(|s| s.heavy && !s.staged)
+}
+
+/// A plan being run.
+struct Run<'a> {
+    core: &'a Core,
+    upper: Option<&'a dyn UpperBackend>,
+    plan: &'a Plan,
+    bound: Vec<Option<NodeRef>>,
+    /// Names in the work directory that would be left behind.
+    temps: Vec<(Place, RemoveKind)>,
+}
+
+impl<'a> Run<'a> {
+    fn new(core: &'a Core, plan: &'a Plan, bound: Vec<Option<NodeRef>>) -> Res<Self> {
+        let upper = if plan.is_empty() { None } else { Some(core.upper()?) };
+        Ok(Run { core, upper, plan, bound, temps: Vec::new() })
+    }
+
+    fn node(&self, obj: Obj) -> Res<&NodeRef> {
+        self.bound.get(obj.0).and_then(Option::as_ref).ok_or_else(|| {
+            Fail::from(Errno::EIO).with_detail("a plan used an object before creating it")
+        })
+    }
+
+    fn layer(&self, obj: Obj) -> LayerId {
+        self.plan.objects.get(obj.0).map_or(LayerId::Upper, |o| o.layer)
+    }
+
+    fn at<'p>(&'p self, place: &'p Place) -> Res<At<'p>> {
+        Ok(At::new(self.node(place.dir)?, &place.name))
+    }
+
+    /// Runs one step. Best effort and clean-up never fail.
+    fn step(&mut self, step: &Step, role: Role) -> Res<()> {
+        match self.try_step(step) {
+            Ok(()) => Ok(()),
+            Err(_) if matches!(role, Role::BestEffort | Role::CleanUp) => Ok(()),
+            Err(e) if role == Role::Commit || e.detail.is_some() => Err(e),
+            Err(e) => Err(e.with_detail(self.plan.describe(step))),
+        }
+    }
+
+    fn try_step(&mut self, step: &Step) -> Res<()> {
+        let upper = self.upper.ok_or(Errno::EROFS)?;
+        match step {
+            Step::Create { at, node, object } => {
+                let made = upper.create(self.at(at)?, node).in_layer(LayerId::Upper)?;
+                let kind = match node.kind.file_type().is_dir() {
+                    true => RemoveKind::Directory,
+                    false => RemoveKind::NonDirectory,
+                };
+                self.remember(at, kind);
+                self.bind(*object, made);
+            }
+            Step::Tmpfile { dir, node, object } => {
+                let made = upper.tmpfile(self.node(*dir)?, node).in_layer(LayerId::Upper)?;
+                self.bind(*object, made);
+            }
+            Step::Whiteout { at } => {
+                upper.whiteout(self.at(at)?).in_layer(LayerId::Upper)?;
+                self.remember(at, RemoveKind::NonDirectory);
+            }
+            Step::CopyData { from, to, size, .. } => self.copy_data(*from, *to, *size)?,
+            Step::CopyXattrs { from, to, names } => self.copy_xattrs(upper, *from, *to, names)?,
+            Step::SetXattr { object, name, value, mode } => {
+                let (node, key) = (self.node(*object)?, AttrKey::Raw(name));
+                upper.set_xattr(node, key, value.as_deref(), *mode).in_layer(LayerId::Upper)?;
+            }
+            Step::SetOverlay { object, attr, value } => {
+                let (node, key) = (self.node(*object)?, AttrKey::Overlay(*attr));
+                upper
+                    .set_xattr(node, key, value.as_deref(), XattrMode::Set)
+                    .in_layer(LayerId::Upper)?;
+            }
+            Step::SetAttr { object, attr } => {
+                upper.set_attr(self.node(*object)?, attr).in_layer(LayerId::Upper)?;
+            }
+            Step::SetLen { object, len } => {
+                let file = self.node(*object)?.open(Access::Write).in_layer(LayerId::Upper)?;
+                file.set_len(*len).in_layer(LayerId::Upper)?;
+            }
+            Step::Sync { object } => {
+                let node = self.node(*object)?;
+                upper.sync(SyncScope::Node(node)).in_layer(LayerId::Upper)?;
+            }
+            Step::Link { object, to } => {
+                upper.link(self.node(*object)?, self.at(to)?).in_layer(LayerId::Upper)?;
+                self.remember(to, RemoveKind::NonDirectory);
+            }
+            Step::Rename { from, to, how } => {
+                upper.rename(self.at(from)?, self.at(to)?, *how).in_layer(LayerId::Upper)?;
+                if *how != RenameHow::Exchange {
+                    self.temps.retain(|(place, _)| place != from);
+                }
+            }
+            Step::Remove { at, kind } => {
+                upper.remove(self.at(at)?, *kind).in_layer(LayerId::Upper)?;
+                self.temps.retain(|(place, _)| place != at);
+            }
+        }
+        Ok(())
+    }
+
+    fn bind(&mut self, object: Obj, node: NodeRef) {
+        if let Some(slot) = self.bound.get_mut(object.0) {
+            *slot = Some(node);
+        }
+    }
+
+    /// Notes a name in the work directory, to be removed if the plan fails.
+    fn remember(&mut self, place: &Place, kind: RemoveKind) {
+        if self.layer(place.dir) == LayerId::Work {
+            self.temps.push((place.clone(), kind));
+        }
+    }
+
+    /// Removes what a failed plan left in the work directory. What cannot be removed is swept when
+    /// the directory is next opened.
+    fn undo(&mut self) {
+        for (place, kind) in std::mem::take(&mut self.temps).into_iter().rev() {
+            if let (Some(upper), Ok(at)) = (self.upper, self.at(&place)) {
+                let _ = upper.remove(at, kind);
+            }
+        }
+    }
+
+    /// Copies extended attributes as copy-up does (rule R224).
+    fn copy_xattrs(
+        &self,
+        upper: &dyn UpperBackend,
+        from: Obj,
+        to: Obj,
+        names: &[crate::xattr_name::XattrName],
+    ) -> Res<()> {
+        let (source, target, layer) = (self.node(from)?, self.node(to)?, self.layer(from));
+        for name in names {
+            let value = match source.xattr(name) {
+                Ok(Some(value)) => value,
+                // Gone since it was listed, or a capability that grants nothing.
+                Ok(None) => continue,
+                Err(e) if e.errno() == Errno::EINVAL && name.as_bytes() == xattr::CAPABILITY => {
+                    continue;
+                }
+                Err(e) => return Err(e).in_layer(layer),
+            };
+            match upper.set_xattr(target, AttrKey::Raw(name), Some(&value), XattrMode::Set) {
+                Err(e) if e.errno() == Errno::EOPNOTSUPP && !xattr::must_copy(name) => {}
+                answer => answer.in_layer(LayerId::Upper)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the data of a file, extent by extent, holes left out (rules R228 to R230).
+    fn copy_data(&self, from: Obj, to: Obj, size: u64) -> Res<()> {
+        let layer = self.layer(from);
+        let path = self.plan.objects.get(to.0).map_or(Path::new(""), |o| &o.path);
+        let source = self.node(from)?.open(Access::Read).in_layer(layer)?;
+        let target = self.node(to)?.open(Access::Write).in_layer(LayerId::Upper)?;
+        let mut copier = Copier { core: self.core, path, size, done: 0, buffer: Vec::new() };
+        copier.report()?;
+        let mut end = 0;
+        while end < size {
+            let Some(extent) = source.next_data(end).in_layer(layer)? else { break };
+            let extent = extent.start.max(end)..extent.end.min(size);
+            if extent.is_empty() {
+                break;
+            }
+            end = extent.end;
+            copier.copy(&*source, layer, &*target, extent)?;
+        }
+        if end < size || copier.done == 0 {
+            target.set_len(size).in_layer(LayerId::Upper)?;
+        }
+        Ok(())
+    }
+}
+
+/// Copies extents and reports.
+struct Copier<'a> {
+    core: &'a Core,
+    path: &'a Path,
+    size: u64,
+    done: u64,
+    buffer: Vec<u8>,
+}
+
+impl Copier<'_> {
+    fn report(&self) -> Res<()> {
+        let Some(observer) = &self.core.options.copy_observer else { return Ok(()) };
+        let progress =
+            CopyProgress { path: self.path, bytes_done: self.done, size: self.size };
+        match observer.progress(&progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => {
+                Err(Fail::from(Errno::ECANCELED).with_detail("the copy-up was cancelled"))
+            }
+        }
+    }
+
+    fn copy(
+        &mut self,
+        source: &dyn LayerFile,
+        layer: LayerId,
+        target: &dyn LayerFile,
+        extent: std::ops::Range<u64>,
+    ) -> Res<()> {
+        let mut at = extent.start;
+        let mut in_kernel = true;
+        let mut shared = false;
+        while at < extent.end {
+            let left = extent.end - at;
+            let chunk = if shared { left } else { left.min(COPY_CHUNK_BYTES) };
+            let mut copied = 0;
+            if in_kernel {
+                match target.clone_range(source, at, at, chunk) {
+                    Ok(cloned) => {
+                        shared = cloned.shared;
+                        copied = cloned.bytes.min(chunk);
+                    }
+                    Err(e) if e.errno() == Errno::EOPNOTSUPP => in_kernel = false,
+                    Err(e) => return Err(e).in_layer(LayerId::Upper),
+                }
+            }
+            if !in_kernel {
+                copied = self.pass_through(source, layer, target, at, chunk)?;
+            }
+            if copied == 0 {
+                break;
+            }
+            at += copied;
+            self.done += copied;
+            self.report()?;
+        }
+        Ok(())
+    }
+
+    /// Copies by reading and writing.
+    fn pass_through(
+        &mut self,
+        source: &dyn LayerFile,
+        layer: LayerId,
+        target: &dyn LayerFile,
+        start: u64,
+        len: u64,
+    ) -> Res<u64> {
+        self.buffer.resize(COPY_BUFFER_BYTES, 0);
+        let mut at = start;
+        while at < start + len {
+            let want = usize::try_from(start + len - at).unwrap_or(usize::MAX);
+            let want = want.min(self.buffer.len());
+            let buffer = self.buffer.get_mut(..want).unwrap_or_default();
+            let got = source.read_at(buffer, at).in_layer(layer)?;
+            if got == 0 {
+                break;
+            }
+            write_all(target, buffer.get(..got).unwrap_or_default(), at)
+                .in_layer(LayerId::Upper)?;
+            at += got as u64;
+        }
+        Ok(at - start)
+    }
+}
+
+/// Writes all of `data`.
+pub(crate) fn write_all(
+    file: &dyn LayerFile,
+    mut data: &[u8],
+    mut offset: u64,
+) -> crate::backend::Result<()> {
+    while !data.is_empty() {
+        let n = file.write_at(data, offset)?;
+        if n == 0 {
+            return Err(Errno::EIO.into());
+        }
+        data = data.get(n..).unwrap_or_default();
+        offset += n as u64;
+    }
+    Ok(())
+}

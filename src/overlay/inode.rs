@@ -1,0 +1,287 @@
+//! The engine's nodes: one per visible object that is in use.
+//!
+//! An [`Inode`] keeps its identity across rename, removal and copy-up. Who may change what:
+//! - `state` and `place`: only under the tree's write lock (or before the inode is shared).
+//! - `children`: under its own lock; an entry is a hint that may be dead, never a wrong answer, as
+//!   every change of the directory through the engine updates it under the tree's write lock.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+
+use crate::backend::NodeRef;
+use crate::meta::FileType;
+use crate::path::{Name, join};
+
+/// A node of a lower layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Lower {
+    /// Index into the stack's lowers, 0 the topmost.
+    pub(crate) layer: usize,
+    pub(crate) node: NodeRef,
+}
+
+/// What a visible object is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    /// The upper object, if there is one.
+    pub(crate) upper: Option<NodeRef>,
+    /// Directory: the lowers that it merges, topmost first. Non-directory: the lower that supplies
+    /// it, or that it was copied up from while in use; for a metacopy also those below.
+    pub(crate) lowers: Arc<[Lower]>,
+    /// The upper directory is opaque.
+    pub(crate) opaque: bool,
+    /// The upper directory is marked as holding copied-up entries.
+    pub(crate) impure: bool,
+    /// The directory may hold whiteouts although it is not merged: it has the origin mark (rule R080).
+    pub(crate) origin_mark: bool,
+    /// A lower in the stack is marked as holding xattr whiteouts.
+    pub(crate) xattr_whiteouts: bool,
+    /// The upper file has no data; they are in the last of `lowers`.
+    pub(crate) metacopy: bool,
+    /// `lowers[0]` of a non-directory has several names, so it is no origin (rule R255).
+    pub(crate) hard_linked: bool,
+}
+
+impl State {
+    /// The object that gives the attributes.
+    pub(crate) fn real(&self) -> Option<&NodeRef> {
+        self.upper
+            .as_ref()
+            .or_else(|| self.lowers.first().map(|l| &l.node))
+    }
+
+    /// Several layers' directories make it up, or lowers are below an upper (rule R257).
+    pub(crate) fn is_merged(&self, is_dir: bool) -> bool {
+        match &self.upper {
+            Some(_) => !self.lowers.is_empty() && (is_dir || self.metacopy),
+            None => self.lowers.len() > 1,
+        }
+    }
+
+    /// A directory read through the merge path (rules R080, R095).
+    pub(crate) fn lists_merged(&self) -> bool {
+        self.origin_mark || usize::from(self.upper.is_some()).saturating_add(self.lowers.len()) > 1
+    }
+
+    /// An upper directory without lowers and without the origin mark (rule R127).
+    pub(crate) fn is_pure_upper(&self) -> bool {
+        self.lowers.is_empty() && !self.origin_mark
+    }
+}
+
+/// Where an object is visible.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// The root of the union.
+    Root,
+    /// A name in a directory.
+    At(Arc<Inode>, Name),
+    /// Nowhere: removed, or never named. Keeps the place it had, where a late copy-up would go.
+    Gone(Option<(Arc<Inode>, Name)>),
+}
+
+/// A visible object in use.
+pub(crate) struct Inode {
+    /// Unique within the union for as long as the object is in use.
+    pub(crate) id: u64,
+    pub(crate) file_type: FileType,
+    state: RwLock<State>,
+    place: Mutex<Place>,
+    children: Mutex<HashMap<Name, Weak<Inode>>>,
+    /// Held while the object is copied up; taken before the tree's lock.
+    pub(crate) copy_up: Mutex<()>,
+    /// Held from finding the end of the file to writing there, by writes that append.
+    pub(crate) append: Mutex<()>,
+    /// The decoded origin of an upper non-directory, found when first asked for.
+    pub(crate) origin: OnceLock<Option<Lower>>,
+}
+
+impl std::fmt::Debug for Inode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inode")
+            .field("id", &self.id)
+            .field("path", &self.path())
+            .finish()
+    }
+}
+
+impl Inode {
+    pub(crate) fn new(id: u64, file_type: FileType, state: State, place: Place) -> Arc<Self> {
+        Arc::new(Inode {
+            id,
+            file_type,
+            state: RwLock::new(state),
+            place: Mutex::new(place),
+            children: Mutex::new(HashMap::new()),
+            copy_up: Mutex::new(()),
+            append: Mutex::new(()),
+            origin: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn is_dir(&self) -> bool {
+        self.file_type.is_dir()
+    }
+
+    /// A copy of the state; cheap.
+    pub(crate) fn state(&self) -> State {
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The upper object, if there is one.
+    pub(crate) fn upper(&self) -> Option<NodeRef> {
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .upper
+            .clone()
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.place
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_place(&self, place: Place) {
+        let old = std::mem::replace(
+            &mut *self.place.lock().unwrap_or_else(PoisonError::into_inner),
+            place,
+        );
+        drop(old);
+    }
+
+    /// The directory that holds the object; itself for the root; `None` if it is nowhere.
+    pub(crate) fn parent(self: &Arc<Self>) -> Option<Arc<Inode>> {
+        match self.place() {
+            Place::Root => Some(self.clone()),
+            Place::At(parent, _) => Some(parent),
+            Place::Gone(_) => None,
+        }
+    }
+
+    /// True once the object has no name any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.place(), Place::Gone(_))
+    }
+
+    /// The path in the union, for people.
+    pub(crate) fn path(&self) -> PathBuf {
+        let mut names = Vec::new();
+        let mut place = self.place();
+        loop {
+            match place {
+                Place::Root => break,
+                Place::At(parent, name) | Place::Gone(Some((parent, name))) => {
+                    names.push(name);
+                    place = parent.place();
+                }
+                Place::Gone(None) => return PathBuf::from("(unnamed)"),
+            }
+        }
+        names
+            .iter()
+            .rev()
+            .fold(PathBuf::from("/"), |path, name| join(&path, name))
+    }
+
+    /// True if `self` is `other` or lies somewhere below it.
+    pub(crate) fn is_within(self: &Arc<Self>, other: &Arc<Inode>) -> bool {
+        let mut at = self.clone();
+        loop {
+            if Arc::ptr_eq(&at, other) {
+                return true;
+            }
+            match at.place() {
+                Place::At(parent, _) => at = parent,
+                _ => return false,
+            }
+        }
+    }
+
+    pub(crate) fn child(&self, name: &Name) -> Option<Arc<Inode>> {
+        self.children
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)?
+            .upgrade()
+    }
+
+    /// Records a child; if another thread was faster, answers its inode.
+    pub(crate) fn adopt(&self, name: &Name, child: &Arc<Inode>) -> Arc<Inode> {
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(existing) = children.get(name).and_then(Weak::upgrade) {
+            return existing;
+        }
+        children.insert(name.clone(), Arc::downgrade(child));
+        child.clone()
+    }
+
+    /// Makes `child` what the name stands for.
+    pub(crate) fn set_child(&self, name: &Name, child: &Arc<Inode>) {
+        self.children
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.clone(), Arc::downgrade(child));
+    }
+
+    pub(crate) fn forget(&self, name: &Name) {
+        self.children
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
+    }
+
+    fn forget_dead(&self, name: &Name) {
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        if children.get(name).is_some_and(|c| c.strong_count() == 0) {
+            children.remove(name);
+        }
+    }
+
+    fn take_parent(&self) -> Option<Arc<Inode>> {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *place, Place::Gone(None)) {
+            Place::At(parent, name) => {
+                parent.forget_dead(&name);
+                Some(parent)
+            }
+            Place::Gone(Some((parent, _))) => Some(parent),
+            Place::Root | Place::Gone(None) => None,
+        }
+    }
+}
+
+impl Drop for Inode {
+    /// Lets go of the chain of parents one by one: it may be thousands of directories deep, too deep
+    /// for nested drops.
+    fn drop(&mut self) {
+        let mut next = self.take_parent();
+        while let Some(parent) = next {
+            next = match Arc::try_unwrap(parent) {
+                Ok(mut inode) => inode.take_parent_mut(),
+                Err(_) => None,
+            };
+        }
+    }
+}
+
+impl Inode {
+    fn take_parent_mut(&mut self) -> Option<Arc<Inode>> {
+        self.take_parent()
+    }
+}
+
+/// The path of `dir` for messages.
+pub(crate) fn path_of(dir: &Inode, name: &Name) -> PathBuf {
+    join(Path::new(&dir.path()), name)
+}

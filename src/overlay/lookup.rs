@@ -1,0 +1,397 @@
+//! Looking one name up in a directory.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::backend::{Entry, NodeRef};
+use crate::errno::Errno;
+use crate::error::LayerId;
+use crate::meta::Metadata;
+use crate::overlay::core::{Core, Fail, InLayer, Res};
+use crate::overlay::inode::{Inode, Lower, Place, State};
+use crate::path::Name;
+use crate::rules::origin::{self, Decoded};
+use crate::rules::resolve::{Attrs, Fact, Lookup, Observed, Position};
+use crate::rules::whiteout::{LowerFact, lower_fact, lower_positive};
+use crate::xattr_name::OverlayAttr;
+
+/// What a name stands for in the merged tree.
+#[derive(Clone, Debug)]
+pub(crate) enum Found {
+    /// A visible object.
+    Inode(Arc<Inode>),
+    /// Nothing; `whiteout`: the upper has a whiteout there.
+    Nothing { whiteout: bool },
+}
+
+impl Found {
+    pub(crate) fn inode(&self) -> Option<&Arc<Inode>> {
+        match self {
+            Found::Inode(inode) => Some(inode),
+            Found::Nothing { .. } => None,
+        }
+    }
+
+    pub(crate) fn is_whiteout(&self) -> bool {
+        matches!(self, Found::Nothing { whiteout: true })
+    }
+}
+
+/// What one layer contributed to a lookup; told to those who want to explain it.
+pub(crate) struct Seen<'a> {
+    pub(crate) layer: LayerId,
+    pub(crate) components: &'a [Name],
+    pub(crate) observed: Observed,
+    pub(crate) entry: Option<&'a Entry>,
+    /// The layer's object is opaque or otherwise ends the search.
+    pub(crate) stops: bool,
+}
+
+/// The node found last in a layer, with its attributes.
+type Taken = (NodeRef, Metadata);
+
+impl Core {
+    /// What `name` stands for in `dir`, from the cache if it is there. Call with the tree's lock held.
+    pub(crate) fn lookup(&self, dir: &Arc<Inode>, name: &Name) -> Res<Found> {
+        if !dir.is_dir() {
+            return Err(Errno::ENOTDIR.into());
+        }
+        if let Some(child) = dir.child(name) {
+            return Ok(Found::Inode(child));
+        }
+        if dir.is_gone() {
+            return Ok(Found::Nothing { whiteout: false });
+        }
+        let (lookup, state) = self.lookup_layers(dir, name, &mut |_| {})?;
+        match state {
+            None => Ok(Found::Nothing {
+                whiteout: lookup.opaque,
+            }),
+            Some((file_type, state)) => {
+                let place = Place::At(dir.clone(), name.clone());
+                let inode = Inode::new(self.new_id(), file_type, state, place);
+                let inode = dir.adopt(name, &inode);
+                self.keep(&inode);
+                Ok(Found::Inode(inode))
+            }
+        }
+    }
+
+    /// The visible object `name` in `dir`, or `ENOENT`.
+    pub(crate) fn lookup_existing(&self, dir: &Arc<Inode>, name: &Name) -> Res<Arc<Inode>> {
+        match self.lookup(dir, name)? {
+            Found::Inode(inode) => Ok(inode),
+            Found::Nothing { .. } => Err(Errno::ENOENT.into()),
+        }
+    }
+
+    /// Asks the layers (rules R050 to R062). Tells `seen` what each contributed. The state's absence
+    /// means that nothing is visible; `opaque` of the lookup then tells of a whiteout in the upper.
+    pub(crate) fn lookup_layers(
+        &self,
+        dir: &Arc<Inode>,
+        name: &Name,
+        seen: &mut dyn FnMut(Seen<'_>),
+    ) -> Res<(Lookup, Option<(crate::meta::FileType, State)>)> {
+        let parent = dir.state();
+        let mut lookup = Lookup::new(name, self.features);
+        let mut upper: Option<Taken> = None;
+        if let Some(upper_dir) = &parent.upper {
+            let last = !self.features.redirect_follow && parent.lowers.is_empty();
+            let at = Position { upper: true, last };
+            upper = self.lookup_in(upper_dir, &mut lookup, at, LayerId::Upper, seen)?;
+        }
+        let upper_metacopy = lookup.metacopy;
+        let upper_opaque = lookup.opaque;
+        let root_stack;
+        let mut stack = &parent.lowers;
+        let mut from_root = false;
+        let mut i = 0;
+        if lookup.is_absolute() {
+            root_stack = self.root().state().lowers;
+            stack = &root_stack;
+            from_root = true;
+        } else {
+            root_stack = parent.lowers.clone();
+        }
+        let mut whole_root: Arc<[Lower]> = root_stack.clone();
+        let mut lowers: Vec<Lower> = Vec::new();
+        let mut first_meta: Option<Metadata> = None;
+        while !lookup.stop {
+            let Some(lower) = stack.get(i).cloned() else {
+                break;
+            };
+            i += 1;
+            let layer = LayerId::Lower(lower.layer);
+            let bottom = lower.layer + 1 == self.lowers.len();
+            let at = Position {
+                upper: false,
+                last: lookup.is_last(i - 1, stack.len(), bottom),
+            };
+            let marked = lookup.xattr_whiteouts;
+            let chained = lookup.metacopy;
+            let taken = self.lookup_in(&lower.node, &mut lookup, at, layer, seen)?;
+            if lookup.xattr_whiteouts
+                && !marked
+                && let Some(l) = self.lowers.get(lower.layer)
+            {
+                l.has_xattr_whiteouts.store(true, Ordering::Relaxed);
+            }
+            if let Some((node, meta)) = taken {
+                // Of a chain of metacopies only the topmost lower one and the data file matter
+                // (rule R172).
+                let middle = lookup.metacopy && chained && !lowers.is_empty();
+                if !middle {
+                    first_meta.get_or_insert(meta);
+                    lowers.push(Lower {
+                        layer: lower.layer,
+                        node,
+                    });
+                }
+            }
+            if lookup.is_absolute() && !from_root && !lookup.stop {
+                from_root = true;
+                whole_root = self.root().state().lowers;
+                i = lower.layer + 1;
+                stack = &whole_root;
+            }
+        }
+        lookup
+            .finish(upper_metacopy, lowers.len(), false)
+            .map_err(|errno| {
+                Fail::rule(
+                    errno,
+                    if errno == Errno::EPERM {
+                        "R165"
+                    } else {
+                        "R173"
+                    },
+                )
+            })?;
+        lookup.opaque = if parent.upper.is_some() {
+            upper_opaque
+        } else {
+            false
+        };
+        let Some((real, real_meta)) = upper
+            .clone()
+            .or_else(|| Some((lowers.first()?.node.clone(), first_meta.clone()?)))
+        else {
+            return Ok((lookup, None));
+        };
+        let is_dir = real_meta.is_dir();
+        let (mut impure, mut origin_mark) = (false, false);
+        let layer = match (&upper, lowers.first()) {
+            (None, Some(l)) => LayerId::Lower(l.layer),
+            _ => LayerId::Upper,
+        };
+        if is_dir {
+            origin_mark = usize::from(upper.is_some()) + lowers.len() > 1
+                || real
+                    .overlay_attr(OverlayAttr::Origin)
+                    .in_layer(layer)?
+                    .is_some();
+            if let Some((node, _)) = &upper {
+                let value = node
+                    .overlay_attr(OverlayAttr::Impure)
+                    .in_layer(LayerId::Upper)?;
+                impure = value.as_deref() == Some(b"y");
+            }
+        }
+        let state = State {
+            opaque: upper.is_some() && is_dir && upper_opaque,
+            impure,
+            origin_mark,
+            xattr_whiteouts: lookup.xattr_whiteouts,
+            metacopy: upper.is_some() && upper_metacopy,
+            hard_linked: !is_dir && first_meta.is_some_and(|m| m.nlink > 1),
+            upper: upper.map(|(node, _)| node),
+            lowers: lowers.into(),
+        };
+        Ok((lookup, Some((real_meta.file_type, state))))
+    }
+
+    /// Asks one layer for the path of a lookup, from the directory `base`.
+    fn lookup_in(
+        &self,
+        base: &NodeRef,
+        lookup: &mut Lookup,
+        at: Position,
+        layer: LayerId,
+        seen: &mut dyn FnMut(Seen<'_>),
+    ) -> Res<Option<Taken>> {
+        let components = lookup.path().to_vec();
+        let mut taken: Option<Taken> = None;
+        for (i, name) in components.iter().enumerate() {
+            let dir = taken.as_ref().map_or(base, |(node, _)| node);
+            let entry = match dir.lookup(name) {
+                Err(e) if matches!(e.errno(), Errno::ENOENT | Errno::ENAMETOOLONG) => None,
+                answer => answer.in_layer(layer)?,
+            };
+            let end = i + 1 == components.len();
+            let fact = self.fact(entry.as_ref(), lookup, at, end, layer)?;
+            let observed = lookup
+                .observe(&components, i, at, &fact)
+                .map_err(|errno| Fail {
+                    layer: Some(layer),
+                    ..Fail::rule(errno, "R162")
+                })?;
+            let stops = lookup.stop;
+            let entry_ref = entry.as_ref();
+            seen(Seen {
+                layer,
+                components: &components,
+                observed,
+                entry: entry_ref,
+                stops,
+            });
+            match (observed, entry) {
+                (Observed::Take, Some(Entry::Node(node, meta))) => {
+                    if !end && !meta.is_dir() {
+                        return Ok(None);
+                    }
+                    taken = Some((node, meta));
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Turns a backend's answer into a fact, with just the attributes that decide.
+    fn fact(
+        &self,
+        entry: Option<&Entry>,
+        lookup: &Lookup,
+        at: Position,
+        end: bool,
+        layer: LayerId,
+    ) -> Res<Fact> {
+        let (node, meta) = match entry {
+            None => return Ok(Fact::Absent),
+            Some(Entry::Whiteout(_)) => return Ok(Fact::Whiteout),
+            Some(Entry::Node(node, meta)) => (node, meta),
+        };
+        if meta.is_dir() && self.is_trap(self.fs_of(layer), meta.ino) {
+            return Err(Fail {
+                layer: Some(layer),
+                ..Fail::rule(Errno::ELOOP, "R016")
+            });
+        }
+        let wants = lookup.wants(meta.file_type, end, at);
+        let read = |wanted: bool, attr| -> Res<Option<Vec<u8>>> {
+            if wanted {
+                node.overlay_attr(attr).in_layer(layer)
+            } else {
+                Ok(None)
+            }
+        };
+        let metacopy = read(wants.metacopy, OverlayAttr::Metacopy)?;
+        let redirect = wants.redirect && (meta.is_dir() || metacopy.is_some());
+        let attrs = Attrs {
+            opaque: read(wants.opaque, OverlayAttr::Opaque)?,
+            redirect: read(redirect, OverlayAttr::Redirect)?,
+            metacopy,
+        };
+        Ok(Fact::Node {
+            file_type: meta.file_type,
+            attrs,
+        })
+    }
+
+    /// The index of a layer's filesystem.
+    pub(crate) fn fs_of(&self, layer: LayerId) -> usize {
+        match layer {
+            LayerId::Lower(i) => self.lowers.get(i).map_or(0, |l| l.fs),
+            LayerId::Upper | LayerId::Work => 0,
+        }
+    }
+
+    /// Whether removing the name from the upper must leave a whiteout (rule R081).
+    pub(crate) fn is_lower_positive(
+        &self,
+        dir: &Arc<Inode>,
+        name: &Name,
+        found: &Found,
+    ) -> Res<bool> {
+        let Some(inode) = found.inode() else {
+            return Ok(found.is_whiteout());
+        };
+        if inode.upper().is_none() {
+            return Ok(true);
+        }
+        lower_positive(dir.state().lowers.iter().map(|lower| -> Res<LowerFact> {
+            let answer = lower.node.lookup(name);
+            Ok(match &answer {
+                Ok(entry) => lower_fact(Ok(entry)),
+                Err(e) => lower_fact(Err(e.errno())),
+            })
+        }))
+    }
+
+    /// The lower that an upper non-directory was copied up from, if it can still be told
+    /// (rule R066): kept from the copy-up, or found by the handle that it recorded.
+    pub(crate) fn origin_of(&self, inode: &Inode, state: &State) -> Res<Option<Lower>> {
+        let Some(upper) = &state.upper else {
+            return Ok(None);
+        };
+        if let Some(lower) = state.lowers.first() {
+            return Ok(Some(lower.clone()));
+        }
+        if let Some(known) = inode.origin.get() {
+            return Ok(known.clone());
+        }
+        let found = self.decode_origin(upper, inode)?;
+        Ok(inode.origin.get_or_init(|| found).clone())
+    }
+
+    fn decode_origin(&self, upper: &NodeRef, inode: &Inode) -> Res<Option<Lower>> {
+        let value = upper
+            .overlay_attr(OverlayAttr::Origin)
+            .in_layer(LayerId::Upper)?;
+        let Some(value) = value else { return Ok(None) };
+        let Decoded::Known(origin) = origin::decode(&value) else {
+            return Ok(None);
+        };
+        for (i, layer) in self.lowers.iter().enumerate() {
+            let uuid = layer.backend.identity().uuid;
+            // Without a UUID a handle could be of any filesystem; it is trusted only where all
+            // layers are on one.
+            if (layer.fs != 0 && uuid.is_none()) || origin.uuid != uuid.unwrap_or_default() {
+                continue;
+            }
+            let Ok(Some(node)) = layer.backend.by_handle(&origin.handle) else {
+                continue;
+            };
+            let meta = node.metadata().in_layer(LayerId::Lower(i))?;
+            if meta.file_type == inode.file_type {
+                return Ok(Some(Lower { layer: i, node }));
+            }
+            return Ok(None);
+        }
+        Ok(None)
+    }
+
+    /// Whether an object counts as copied up from, or merged with, a lower (the kernel's
+    /// `OVL_TYPE_ORIGIN`): it then makes a directory it is moved to impure.
+    pub(crate) fn has_origin(&self, inode: &Inode) -> Res<bool> {
+        let state = inode.state();
+        if state.upper.is_none() {
+            return Ok(false);
+        }
+        if inode.is_dir() {
+            return Ok(!state.lowers.is_empty());
+        }
+        match self.origin_of(inode, &state)? {
+            None => Ok(false),
+            Some(_) if state.hard_linked => Ok(false),
+            Some(lower) => {
+                let meta = lower
+                    .node
+                    .metadata()
+                    .in_layer(LayerId::Lower(lower.layer))?;
+                Ok(meta.nlink == 1)
+            }
+        }
+    }
+}

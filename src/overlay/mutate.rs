@@ -1,0 +1,528 @@
+//! Mutations of resolved objects: facts for the rules, and what follows for the engine's state.
+//!
+//! Everything here runs while a plan is built, under the tree's lock, and touches no layer.
+
+use std::sync::Arc;
+
+use crate::acl::{self, Acl};
+use crate::backend::{NewKind, NewNode, NodeRef, XattrMode};
+use crate::errno::Errno;
+use crate::error::LayerId;
+use crate::meta::{Metadata, SetAttr};
+use crate::op::RenameFlags;
+use crate::overlay::build::{Build, Data};
+use crate::overlay::core::{Core, Fail, InLayer, Res};
+use crate::overlay::inode::{Inode, Place as InodePlace, State, path_of};
+use crate::overlay::lookup::Found;
+use crate::path::Name;
+use crate::rules::plan::{Obj, Place, Role, Step};
+use crate::rules::{attr, create, remove, rename, xattr};
+use crate::xattr_name::XattrName;
+
+/// A name in a directory and what it stands for.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) dir: Arc<Inode>,
+    pub(crate) name: Name,
+    pub(crate) found: Found,
+}
+
+impl Target {
+    fn inode(&self) -> Res<&Arc<Inode>> {
+        self.found.inode().ok_or_else(|| Errno::ENOENT.into())
+    }
+}
+
+/// What is to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    pub(crate) kind: NewKind,
+    /// Before umask or default access list.
+    pub(crate) mode: u32,
+}
+
+/// Node, attributes and attributes to be born with.
+type Born = (NewNode, Vec<(XattrName, Vec<u8>)>);
+
+impl Core {
+    /// Whether two visible objects are one: the same inode in use, or two names of one upper object.
+    pub(crate) fn is_same(&self, a: &Arc<Inode>, b: &Arc<Inode>) -> Res<bool> {
+        if Arc::ptr_eq(a, b) {
+            return Ok(true);
+        }
+        let (Some(x), Some(y)) = (a.upper(), b.upper()) else { return Ok(false) };
+        if a.is_dir() || b.is_dir() {
+            return Ok(false);
+        }
+        let x = x.metadata().in_layer(LayerId::Upper)?;
+        let y = y.metadata().in_layer(LayerId::Upper)?;
+        Ok(x.nlink > 1 && x.ino == y.ino)
+    }
+
+    /// The object as it will be: mode and owner by the directory's bits and lists (rules R116, R117).
+    fn born(&self, dir: &Inode, spec: &Spec) -> Res<Born> {
+        let state = dir.state();
+        let layer = self.real_layer(&state);
+        let real = state.real().ok_or(Errno::ENOENT)?;
+        let meta = real.metadata().in_layer(layer)?;
+        let is_dir = spec.kind.file_type().is_dir();
+        let mut mode = spec.mode & 0o7777;
+        let mut xattrs = Vec::new();
+        let mut default = None;
+        if spec.kind.file_type().is_symlink() {
+            mode = 0o777;
+        } else {
+            default = real.xattr(&XattrName::new(acl::DEFAULT)?).in_layer(layer)?;
+            match &default {
+                None => mode &= !self.options.umask,
+                Some(default) => {
+                    let parsed = Acl::parse(default).in_layer_errno(layer)?;
+                    if let Some(acl) = parsed {
+                        let inherited = acl.inherit(mode);
+                        mode = inherited.mode;
+                        if let Some(access) = inherited.access {
+                            let name = XattrName::new(acl::ACCESS)?;
+                            xattrs.push((name, access.to_bytes()));
+                        }
+                    }
+                }
+            }
+        }
+        if is_dir && let Some(default) = default {
+            xattrs.push((XattrName::new(acl::DEFAULT)?, default));
+        }
+        let (gid, mode) = create::inherit_group(meta.mode, meta.gid, is_dir, mode);
+        Ok((NewNode { kind: spec.kind.clone(), mode, uid: None, gid }, xattrs))
+    }
+}
+
+/// Adds the layer to a bare errno.
+trait InLayerErrno<T> {
+    fn in_layer_errno(self, layer: LayerId) -> Res<T>;
+}
+
+impl<T> InLayerErrno<T> for Result<T, Errno> {
+    fn in_layer_errno(self, layer: LayerId) -> Res<T> {
+        self.map_err(|errno| Fail { layer: Some(layer), ..errno.into() })
+    }
+}
+
+fn bound(objects: &[Option<NodeRef>], obj: Obj) -> Option<NodeRef> {
+    objects.get(obj.0).cloned().flatten()
+}
+
+impl Build<'_> {
+    /// Creates an object at a name that shows nothing (rules R112 to R121).
+    pub(crate) fn create(&mut self, target: &Target, spec: &Spec) -> Res<Obj> {
+        let Target { dir, name, found } = target;
+        self.core.upper()?;
+        if let NewKind::CharDevice(rdev) = &spec.kind
+            && rdev.is_zero()
+        {
+            return Err(Fail::rule(Errno::EPERM, "R084"));
+        }
+        let (node, xattrs) = self.core.born(dir, spec)?;
+        let upper_dir = self.upper(dir, Data::Full)?;
+        let temp = self.temp()?;
+        let file_type = spec.kind.file_type();
+        let over_whiteout = found.is_whiteout();
+        let opaque = over_whiteout && file_type.is_dir();
+        let object = self.object(LayerId::Upper, path_of(dir, name), None);
+        let facts = create::Facts {
+            place: Place { dir: upper_dir, name: name.clone() },
+            node,
+            xattrs,
+            over_whiteout,
+            parent_merged: dir.state().is_merged(true),
+            features: self.core.features,
+            work: temp.dir,
+            temp: temp.name,
+        };
+        let commit = create::plan(&mut self.plan, object, &facts);
+        let inode = self.pure_upper(file_type, opaque, None);
+        let (dir, name) = (dir.clone(), name.clone());
+        self.then(commit, move |objects| {
+            inode.update(|s| s.upper = bound(objects, object));
+            inode.set_place(InodePlace::At(dir.clone(), name.clone()));
+            dir.set_child(&name, &inode);
+        });
+        Ok(object)
+    }
+
+    /// An inode without lowers, for an object that a step will make.
+    fn pure_upper(
+        &self,
+        file_type: crate::meta::FileType,
+        opaque: bool,
+        upper: Option<NodeRef>,
+    ) -> Arc<Inode> {
+        let state = State {
+            upper,
+            lowers: Arc::from([]),
+            opaque,
+            impure: false,
+            origin_mark: false,
+            xattr_whiteouts: false,
+            metacopy: false,
+            hard_linked: false,
+        };
+        let inode = Inode::new(self.core.new_id(), file_type, state, InodePlace::Gone(None));
+        let _ = inode.origin.set(None);
+        self.core.keep(&inode);
+        inode
+    }
+
+    /// Creates an unnamed file in the upper of `dir` (rule R119). Answers its inode too.
+    pub(crate) fn tmpfile(&mut self, dir: &Arc<Inode>, mode: u32) -> Res<Arc<Inode>> {
+        if !self.core.upper()?.capabilities().tmpfile {
+            return Err(Fail::rule(Errno::EOPNOTSUPP, "R119"));
+        }
+        let (node, xattrs) = self.core.born(dir, &Spec { kind: NewKind::File, mode })?;
+        let upper_dir = self.upper(dir, Data::Full)?;
+        let object = self.object(LayerId::Upper, "(unnamed)".into(), None);
+        let first = Step::Tmpfile { dir: upper_dir, node, object };
+        let mut last = self.plan.push(Role::Stage, first);
+        for (name, value) in xattrs {
+            let step =
+                Step::SetXattr { object, name, value: Some(value), mode: XattrMode::Set };
+            last = self.plan.push(Role::Stage, step);
+        }
+        let inode = self.pure_upper(crate::meta::FileType::Regular, false, None);
+        let made = inode.clone();
+        self.then(last, move |objects| made.update(|s| s.upper = bound(objects, object)));
+        Ok(inode)
+    }
+
+    /// Gives `source` one more name (rules R134 to R138).
+    pub(crate) fn link(&mut self, source: &Arc<Inode>, target: &Target) -> Res<()> {
+        self.core.upper()?;
+        let unnamed = matches!(source.place(), InodePlace::Gone(_));
+        let object = self.upper(source, Data::Full)?;
+        let upper_dir = self.upper(&target.dir, Data::Full)?;
+        if self.will_have_origin(source)? {
+            self.mark_impure(&target.dir, upper_dir);
+        }
+        let temp = self.temp()?;
+        let place = Place { dir: upper_dir, name: target.name.clone() };
+        let over_whiteout = target.found.is_whiteout();
+        let commit =
+            create::plan_link(&mut self.plan, object, place, over_whiteout, temp);
+        let (dir, name, source) = (target.dir.clone(), target.name.clone(), source.clone());
+        self.then(commit, move |_| {
+            if unnamed {
+                source.set_place(InodePlace::At(dir.clone(), name.clone()));
+                dir.set_child(&name, &source);
+            } else {
+                // Looked up afresh, so that the new name finds what is below it.
+                dir.forget(&name);
+            }
+        });
+        Ok(())
+    }
+
+    /// Whether the object has an origin once it is in the upper.
+    fn will_have_origin(&self, inode: &Inode) -> Res<bool> {
+        let state = inode.state();
+        match (&state.upper, state.lowers.first()) {
+            (None, Some(_)) => Ok(inode.is_dir() || !state.hard_linked),
+            _ => self.core.has_origin(inode),
+        }
+    }
+
+    /// Removes a visible object (rules R122 to R130). The VFS's checks have been made.
+    pub(crate) fn remove(&mut self, target: &Target) -> Res<()> {
+        let inode = target.inode()?.clone();
+        let state = inode.state();
+        let is_dir = inode.is_dir();
+        let positive =
+            self.core.is_lower_positive(&target.dir, &target.name, &target.found)?;
+        let mut whiteouts = Vec::new();
+        if is_dir && remove::checks_merged_view(positive, state.is_pure_upper()) {
+            let emptiness = self.core.emptiness(&inode)?;
+            if !emptiness.empty {
+                return Err(Fail::rule(Errno::ENOTEMPTY, "R125"));
+            }
+            whiteouts = emptiness.upper_whiteouts;
+        }
+        let upper_dir = self.upper(&target.dir, Data::Full)?;
+        let place = Place { dir: upper_dir, name: target.name.clone() };
+        if let Some(node) = &state.upper
+            && !whiteouts.is_empty()
+        {
+            self.clear(&inode, node, place.clone(), whiteouts)?;
+        }
+        let temp = self.temp()?;
+        let facts = remove::Facts {
+            place,
+            is_dir,
+            in_upper: state.upper.is_some(),
+            lower_positive: positive,
+            work: temp.dir,
+            temp: temp.name,
+        };
+        let commit = remove::plan(&mut self.plan, &facts);
+        let (dir, name) = (target.dir.clone(), target.name.clone());
+        self.then(commit, move |_| {
+            dir.forget(&name);
+            unname(&inode, &dir, &name);
+        });
+        Ok(())
+    }
+
+    /// Replaces an upper directory of whiteouts by an empty opaque one (rule R129).
+    fn clear(
+        &mut self,
+        inode: &Arc<Inode>,
+        node: &NodeRef,
+        place: Place,
+        whiteouts: Vec<Name>,
+    ) -> Res<Obj> {
+        let meta = node.metadata().in_layer(LayerId::Upper)?;
+        let dir = self.object(LayerId::Upper, inode.path(), Some(node.clone()));
+        let fresh = self.object(LayerId::Upper, inode.path(), None);
+        let temp = self.temp()?;
+        let facts = remove::ClearFacts {
+            place,
+            dir,
+            meta: &meta,
+            xattrs: self.xattrs_to_copy(node, LayerId::Upper)?,
+            whiteouts,
+            work: temp.dir,
+            temp: temp.name,
+        };
+        let exchanged = remove::plan_clear(&mut self.plan, fresh, &facts);
+        let inode = inode.clone();
+        self.then(exchanged, move |objects| {
+            inode.update(|s| {
+                s.upper = bound(objects, fresh);
+                s.lowers = Arc::from([]);
+                (s.opaque, s.impure, s.origin_mark) = (true, false, false);
+            });
+        });
+        Ok(fresh)
+    }
+
+    fn side(&self, target: &Target, positive: bool) -> Res<rename::Side> {
+        let mut side = rename::Side {
+            parent_merged: target.dir.state().is_merged(true),
+            whiteout: target.found.is_whiteout(),
+            lower_positive: positive,
+            ..rename::Side::default()
+        };
+        if let Some(inode) = target.found.inode() {
+            let state = inode.state();
+            side.exists = true;
+            side.is_dir = inode.is_dir();
+            side.merged_or_lower = state.upper.is_none() || state.is_merged(side.is_dir);
+            side.pure_upper = state.upper.is_some() && state.is_pure_upper();
+            side.opaque = state.opaque;
+        }
+        Ok(side)
+    }
+
+    /// Renames (rules R139 to R155). Answers whether anything was to do.
+    pub(crate) fn rename(
+        &mut self,
+        old: &Target,
+        new: &Target,
+        flags: RenameFlags,
+        wants_dir: (bool, bool),
+    ) -> Res<bool> {
+        let core = self.core;
+        let source = old.inode()?.clone();
+        let same_dir = Arc::ptr_eq(&old.dir, &new.dir);
+        let mut facts = rename::Facts {
+            old: self.side(old, false)?,
+            new: self.side(new, false)?,
+            same_dir,
+            flags,
+            features: core.features,
+        };
+        let same = match new.found.inode() {
+            Some(other) => core.is_same(&source, other)?,
+            None => false,
+        };
+        let new_in_old = source.is_dir() && new.dir.is_within(&source);
+        let old_in_new =
+            new.found.inode().is_some_and(|n| n.is_dir() && old.dir.is_within(n));
+        if !rename::check(&facts, same, new_in_old, old_in_new, wants_dir)? {
+            return Ok(false);
+        }
+        rename::can_move(&facts).map_err(|e| Fail::rule(e, "R141"))?;
+        let mut whiteouts = Vec::new();
+        if rename::checks_target_empty(&facts)
+            && let Some(inode) = new.found.inode()
+        {
+            let emptiness = core.emptiness(inode)?;
+            if !emptiness.empty {
+                return Err(Fail::rule(Errno::ENOTEMPTY, "R143"));
+            }
+            whiteouts = emptiness.upper_whiteouts;
+        }
+        facts.old.lower_positive = core.is_lower_positive(&old.dir, &old.name, &old.found)?;
+        facts.old.origin = self.will_have_origin(&source)?;
+        if let Some(inode) = new.found.inode() {
+            facts.new.origin = self.will_have_origin(inode)?;
+        }
+        let decision = rename::decide(&facts);
+        let old_obj = self.upper(&source, Data::Full)?;
+        let new_dir = self.upper(&new.dir, Data::Full)?;
+        let old_dir = self.upper(&old.dir, Data::Full)?;
+        let to = Place { dir: new_dir, name: new.name.clone() };
+        let from = Place { dir: old_dir, name: old.name.clone() };
+        let new_obj = match new.found.inode() {
+            Some(inode) if flags.exchange => Some(self.upper(inode, Data::Full)?),
+            _ => None,
+        };
+        if let Some(inode) = new.found.inode()
+            && let Some(node) = inode.upper()
+            && !whiteouts.is_empty()
+        {
+            self.clear(inode, &node, to.clone(), whiteouts)?;
+        }
+        if decision.new_parent_impure {
+            self.mark_impure(&new.dir, new_dir);
+        }
+        if decision.old_parent_impure {
+            self.mark_impure(&old.dir, old_dir);
+        }
+        let (commit, opaque_old, opaque_new) =
+            rename::plan(&mut self.plan, decision, old_obj, new_obj, from, to);
+        if let Some(step) = opaque_old {
+            let inode = source.clone();
+            self.then(step, move |_| inode.update(|s| s.opaque = true));
+        }
+        let other = new.found.inode().cloned();
+        if let (Some(step), Some(inode)) = (opaque_new, other.clone()) {
+            self.then(step, move |_| inode.update(|s| s.opaque = true));
+        }
+        let (old, new) = (old.clone(), new.clone());
+        self.then(commit, move |_| moved(&source, other.as_ref(), &old, &new, flags.exchange));
+        Ok(true)
+    }
+
+    /// Sets attributes (rules R198, R218).
+    pub(crate) fn set_attr(&mut self, inode: &Arc<Inode>, change: &SetAttr) -> Res<()> {
+        self.core.upper()?;
+        if change.mode.is_some() && inode.file_type.is_symlink() {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        let (real, layer, meta) = self.real(inode)?;
+        let object = self.upper(inode, Data::Full)?;
+        let attr = attr::normalize(&meta, change);
+        let capability = XattrName::new(xattr::CAPABILITY)?;
+        if attr::drops_capability(&meta, &attr)
+            && real.xattr(&capability).in_layer(layer)?.is_some()
+        {
+            let step = Step::SetXattr {
+                object,
+                name: capability,
+                value: None,
+                mode: XattrMode::Set,
+            };
+            self.plan.push(Role::Neutral, step);
+        }
+        self.plan.push(Role::Commit, Step::SetAttr { object, attr });
+        Ok(())
+    }
+
+    /// The object that gives the attributes, its layer, and they themselves.
+    fn real(&self, inode: &Inode) -> Res<(NodeRef, LayerId, Metadata)> {
+        let state = inode.state();
+        let layer = self.core.real_layer(&state);
+        let real = state.real().ok_or(Errno::ENOENT)?.clone();
+        let meta = real.metadata().in_layer(layer)?;
+        Ok((real, layer, meta))
+    }
+
+    /// Sets the size of a regular file by path (rule R200): all data are copied up first, and a size
+    /// that is the old one changes nothing.
+    pub(crate) fn set_len(&mut self, inode: &Arc<Inode>, len: u64) -> Res<()> {
+        match inode.file_type {
+            t if t.is_dir() => return Err(Errno::EISDIR.into()),
+            t if !t.is_file() => return Err(Errno::EINVAL.into()),
+            _ => {}
+        }
+        self.core.upper()?;
+        if i64::try_from(len).is_err() {
+            return Err(Errno::EINVAL.into());
+        }
+        let (_, _, meta) = self.real(inode)?;
+        let object = self.upper(inode, Data::Full)?;
+        if meta.size != len {
+            self.plan.push(Role::Commit, Step::SetLen { object, len });
+        }
+        Ok(())
+    }
+
+    /// Sets (`Some`) or removes an extended attribute (rules R201 to R204, R279).
+    pub(crate) fn set_xattr(
+        &mut self,
+        inode: &Arc<Inode>,
+        name: &XattrName,
+        value: Option<&[u8]>,
+        mode: XattrMode,
+    ) -> Res<()> {
+        self.core.upper()?;
+        xattr::check_write(inode.file_type, name, value)?;
+        let (mut value, mut mode) = (value, mode);
+        if xattr::is_acl(name) {
+            let parsed = value.map(Acl::parse).transpose()?.flatten();
+            if parsed.is_none() {
+                value = None;
+            }
+            if !xattr::check_acl(inode.file_type, name, parsed.is_some())? {
+                return Ok(());
+            }
+            if let Some(acl) = parsed {
+                acl.check()?;
+            }
+            mode = XattrMode::Set;
+        }
+        let raw = xattr::to_layer(name, self.core.namespace)?;
+        let state = inode.state();
+        if value.is_none() && state.upper.is_none() {
+            let layer = self.core.real_layer(&state);
+            let real = state.real().ok_or(Errno::ENOENT)?;
+            if real.xattr(&raw).in_layer(layer)?.is_none() {
+                return Err(Fail::rule(Errno::ENODATA, "R202"));
+            }
+        }
+        let object = self.upper(inode, Data::Full)?;
+        let value = value.map(<[u8]>::to_vec);
+        self.plan.push(Role::Commit, Step::SetXattr { object, name: raw, value, mode });
+        Ok(())
+    }
+}
+
+/// After a removal: the object has no name here any more.
+fn unname(inode: &Arc<Inode>, dir: &Arc<Inode>, name: &Name) {
+    if let InodePlace::At(parent, own) = inode.place()
+        && Arc::ptr_eq(&parent, dir)
+        && own == *name
+    {
+        inode.set_place(InodePlace::Gone(Some((parent, own))));
+    }
+}
+
+/// After a rename: names and places follow.
+fn moved(
+    source: &Arc<Inode>,
+    other: Option<&Arc<Inode>>,
+    old: &Target,
+    new: &Target,
+    exchange: bool,
+) {
+    old.dir.forget(&old.name);
+    new.dir.forget(&new.name);
+    if let Some(other) = other {
+        if exchange {
+            other.set_place(InodePlace::At(old.dir.clone(), old.name.clone()));
+            old.dir.set_child(&old.name, other);
+        } else {
+            unname(other, &new.dir, &new.name);
+        }
+    }
+    source.set_place(InodePlace::At(new.dir.clone(), new.name.clone()));
+    new.dir.set_child(&new.name, source);
+}

@@ -1,0 +1,144 @@
+//! Resolving paths: physically, inside the union, symlinks included.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::errno::Errno;
+use crate::overlay::core::{Core, Res};
+use crate::overlay::inode::Inode;
+use crate::overlay::lookup::Found;
+use crate::path::{self, Component, Name, SYMLINK_HOPS_MAX};
+
+/// The end of a path.
+pub(crate) struct Last {
+    pub(crate) dir: Arc<Inode>,
+    /// `None`: the path ends in the root, `.` or `..`; then `dir` is the object itself.
+    pub(crate) name: Option<Name>,
+    /// Ends in a slash.
+    pub(crate) wants_dir: bool,
+    /// How the end was written, if it is no name.
+    pub(crate) end: End,
+}
+
+/// How a path ends.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Name,
+    Root,
+    Dot,
+    DotDot,
+}
+
+impl Core {
+    /// The object that `path` names, from `base`. `follow`: a symlink at the end too (a trailing slash
+    /// follows it in any case).
+    pub(crate) fn walk_path(
+        &self,
+        base: &Arc<Inode>,
+        path: &Path,
+        follow: bool,
+    ) -> Res<Arc<Inode>> {
+        let follow = follow || path::parse(path)?.wants_dir;
+        let last = self.walk_to_last(base, path, follow, &mut |_, _| {})?;
+        let inode = match &last.name {
+            None => last.dir.clone(),
+            Some(name) => self.lookup_existing(&last.dir, name)?,
+        };
+        if last.wants_dir && !inode.is_dir() {
+            return Err(Errno::ENOTDIR.into());
+        }
+        Ok(inode)
+    }
+
+    /// Resolves all of `path` but its last name, which need not exist. With `follow`, a symlink there
+    /// is followed, so that the answer is where it leads. `hop` is told each symlink followed and
+    /// its target.
+    pub(crate) fn walk_to_last(
+        &self,
+        base: &Arc<Inode>,
+        path: &Path,
+        follow: bool,
+        hop: &mut dyn FnMut(PathBuf, &[u8]),
+    ) -> Res<Last> {
+        let parsed = path::parse(path)?;
+        let mut wants_dir = parsed.wants_dir;
+        let mut todo: VecDeque<Component> = parsed.components.into();
+        let mut at = if parsed.absolute {
+            self.root().clone()
+        } else {
+            base.clone()
+        };
+        let mut end = End::Root;
+        let mut hops = 0;
+        while let Some(component) = todo.pop_front() {
+            if !at.is_dir() {
+                return Err(Errno::ENOTDIR.into());
+            }
+            let name = match component {
+                Component::Parent => {
+                    at = at.parent().ok_or(Errno::ENOENT)?;
+                    end = End::DotDot;
+                    continue;
+                }
+                Component::Here => {
+                    end = End::Dot;
+                    continue;
+                }
+                Component::Name(name) => name,
+            };
+            let is_last = todo.is_empty();
+            let find = !is_last || follow;
+            let found = if find {
+                self.lookup(&at, &name)?
+            } else {
+                Found::Nothing { whiteout: false }
+            };
+            match found {
+                Found::Inode(inode) if inode.file_type.is_symlink() => {
+                    hops += 1;
+                    if hops > SYMLINK_HOPS_MAX {
+                        return Err(Errno::ELOOP.into());
+                    }
+                    let target = self.read_link(&inode)?;
+                    hop(inode.path(), &target);
+                    let parsed = path::parse(Path::new(OsStr::from_bytes(&target)))?;
+                    if parsed.absolute {
+                        at = self.root().clone();
+                    }
+                    if is_last {
+                        wants_dir |= parsed.wants_dir;
+                    }
+                    end = if parsed.absolute { End::Root } else { End::Dot };
+                    for component in parsed.components.into_iter().rev() {
+                        todo.push_front(component);
+                    }
+                }
+                _ if is_last => {
+                    return Ok(Last {
+                        dir: at,
+                        name: Some(name),
+                        wants_dir,
+                        end: End::Name,
+                    });
+                }
+                Found::Inode(inode) => {
+                    at = inode;
+                    end = End::Root;
+                }
+                Found::Nothing { .. } => return Err(Errno::ENOENT.into()),
+            }
+        }
+        if !at.is_dir() {
+            return Err(Errno::ENOTDIR.into());
+        }
+        Ok(Last {
+            dir: at,
+            name: None,
+            wants_dir,
+            end,
+        })
+    }
+}

@@ -1,0 +1,233 @@
+//! Creation: owner and mode of a new object, and how it gets its name (rules R087, R088, R112 to
+//! R121, R134 to R138).
+
+use crate::backend::{NewNode, RemoveKind, RenameHow, XattrMode};
+use crate::rules::Features;
+use crate::rules::plan::{Obj, Place, Plan, Role, Step};
+use crate::rules::whiteout::OPAQUE;
+use crate::xattr_name::{OverlayAttr, XattrName};
+
+const S_ISGID: u32 = 0o2000;
+
+/// Group and mode of a new object in a directory with set-group-id: the group is the directory's,
+/// a directory inherits the bit (rule R116). Answers (group, mode); `None`: the creator's own.
+pub(crate) fn inherit_group(
+    dir_mode: u32,
+    dir_gid: u32,
+    is_dir: bool,
+    mode: u32,
+) -> (Option<u32>, u32) {
+    if dir_mode & S_ISGID == 0 {
+        return (None, mode);
+    }
+    (Some(dir_gid), if is_dir { mode | S_ISGID } else { mode })
+}
+
+/// What creation needs to know.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) place: Place,
+    pub(crate) node: NewNode,
+    /// Attributes that the object is born with (access lists).
+    pub(crate) xattrs: Vec<(XattrName, Vec<u8>)>,
+    /// The upper has a whiteout at the name.
+    pub(crate) over_whiteout: bool,
+    /// The directory is merged.
+    pub(crate) parent_merged: bool,
+    pub(crate) features: Features,
+    pub(crate) work: Obj,
+    pub(crate) temp: crate::path::Name,
+}
+
+/// Appends the creation of `object`; answers the commit's index.
+pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts) -> usize {
+    let is_dir = f.node.kind.file_type().is_dir();
+    // Only an optimisation, and only where lowers may not change offline (rule R088).
+    let early_opaque =
+        is_dir && !f.over_whiteout && f.parent_merged && !f.features.allow_offline_changes();
+    if !f.over_whiteout && f.xattrs.is_empty() && !early_opaque {
+        let step = Step::Create {
+            at: f.place.clone(),
+            node: f.node.clone(),
+            object,
+        };
+        return plan.push(Role::Commit, step);
+    }
+    let temp = Place {
+        dir: f.work,
+        name: f.temp.clone(),
+    };
+    plan.push(
+        Role::Stage,
+        Step::Create {
+            at: temp.clone(),
+            node: f.node.clone(),
+            object,
+        },
+    );
+    for (name, value) in &f.xattrs {
+        let step = Step::SetXattr {
+            object,
+            name: name.clone(),
+            value: Some(value.clone()),
+            mode: XattrMode::Set,
+        };
+        plan.push(Role::Stage, step);
+    }
+    if is_dir && (f.over_whiteout || early_opaque) {
+        let role = if f.over_whiteout {
+            Role::Stage
+        } else {
+            Role::BestEffort
+        };
+        let value = Some(OPAQUE.to_vec());
+        plan.push(
+            role,
+            Step::SetOverlay {
+                object,
+                attr: OverlayAttr::Opaque,
+                value,
+            },
+        );
+    }
+    let how = match (f.over_whiteout, is_dir) {
+        (false, _) => RenameHow::NoReplace,
+        (true, false) => RenameHow::Replace,
+        (true, true) => RenameHow::Exchange,
+    };
+    let commit = plan.push(
+        Role::Commit,
+        Step::Rename {
+            from: temp.clone(),
+            to: f.place.clone(),
+            how,
+        },
+    );
+    if how == RenameHow::Exchange {
+        plan.push(
+            Role::CleanUp,
+            Step::Remove {
+                at: temp,
+                kind: RemoveKind::NonDirectory,
+            },
+        );
+    }
+    commit
+}
+
+/// Appends one more name for `object`; answers the commit's index (rules R134, R138).
+pub(crate) fn plan_link(
+    plan: &mut Plan,
+    object: Obj,
+    place: Place,
+    over_whiteout: bool,
+    temp: Place,
+) -> usize {
+    if !over_whiteout {
+        return plan.push(Role::Commit, Step::Link { object, to: place });
+    }
+    plan.push(
+        Role::Neutral,
+        Step::Link {
+            object,
+            to: temp.clone(),
+        },
+    );
+    plan.push(
+        Role::Commit,
+        Step::Rename {
+            from: temp,
+            to: place,
+            how: RenameHow::Replace,
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+    use super::*;
+    use crate::backend::NewKind;
+    use crate::error::LayerId;
+    use crate::path::Name;
+
+    fn planned(kind: NewKind, change: impl FnOnce(&mut Facts)) -> Vec<String> {
+        let mut p = Plan::default();
+        let dir = p.object(LayerId::Upper, "/".into());
+        let work = p.object(LayerId::Work, "/".into());
+        let object = p.object(LayerId::Upper, "/x".into());
+        let mut facts = Facts {
+            place: Place {
+                dir,
+                name: Name::try_from("x").unwrap(),
+            },
+            node: NewNode {
+                kind,
+                mode: 0o755,
+                uid: None,
+                gid: None,
+            },
+            xattrs: Vec::new(),
+            over_whiteout: false,
+            parent_merged: true,
+            features: Features::DEFAULT,
+            work,
+            temp: Name::try_from("#0").unwrap(),
+        };
+        change(&mut facts);
+        plan(&mut p, object, &facts);
+        p.steps
+            .iter()
+            .map(|s| match &s.step {
+                Step::Rename { how, .. } => format!("{how:?}"),
+                Step::SetOverlay { .. } => "opaque".to_owned(),
+                Step::Create { at, .. } if at.dir == work => "stage".to_owned(),
+                Step::Create { .. } => "create".to_owned(),
+                Step::Remove { .. } => "remove".to_owned(),
+                Step::SetXattr { .. } => "xattr".to_owned(),
+                _ => "other".to_owned(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn r114_without_a_whiteout_the_object_is_created_in_place() {
+        assert_eq!(planned(NewKind::File, |_| {}), ["create"]);
+        assert_eq!(
+            planned(NewKind::Directory, |_| {}),
+            ["create"],
+            "R088: no opaque by default"
+        );
+    }
+
+    #[test]
+    fn r115_r087_over_a_whiteout() {
+        assert_eq!(
+            planned(NewKind::File, |f| f.over_whiteout = true),
+            ["stage", "Replace"]
+        );
+        assert_eq!(
+            planned(NewKind::Directory, |f| f.over_whiteout = true),
+            ["stage", "opaque", "Exchange", "remove"]
+        );
+    }
+
+    #[test]
+    fn r088_opaque_in_a_merged_parent_if_offline_changes_are_forbidden() {
+        let with = |merged| {
+            planned(NewKind::Directory, |f| {
+                f.features.redirect_create = true;
+                f.parent_merged = merged;
+            })
+        };
+        assert_eq!(with(true), ["stage", "opaque", "NoReplace"]);
+        assert_eq!(with(false), ["create"]);
+    }
+
+    #[test]
+    fn r116_set_group_id_directories() {
+        assert_eq!(inherit_group(0o755, 5, true, 0o700), (None, 0o700));
+        assert_eq!(inherit_group(0o2755, 5, true, 0o700), (Some(5), 0o2700));
+        assert_eq!(inherit_group(0o2755, 5, false, 0o700), (Some(5), 0o700));
+    }
+}

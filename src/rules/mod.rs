@@ -1,0 +1,53 @@
+//! Ring 2, rules: pure functions from facts to decisions.
+//!
+//! Nothing here reads a layer, takes a lock, asks a clock or holds a backend's handle. Each rule
+//! has one home; its id is that of `docs/semantics.md`, where source, test and quirks stand.
+
+pub(crate) mod attr;
+pub(crate) mod change;
+pub(crate) mod copy_up;
+pub(crate) mod create;
+pub(crate) mod inode;
+pub(crate) mod merge;
+pub(crate) mod open;
+pub(crate) mod origin;
+pub(crate) mod plan;
+pub(crate) mod redirect;
+pub(crate) mod remove;
+pub(crate) mod rename;
+pub(crate) mod resolve;
+pub(crate) mod whiteout;
+pub(crate) mod xattr;
+
+/// Most lower layers in one stack, data-only ones included (the kernel's `OVL_MAX_STACK`, rule R002).
+/// A stack with more could not be mounted.
+pub const LOWER_LAYERS_MAX: usize = 500;
+
+/// Most layers that Docker's overlay2 driver stacks. Nothing here enforces it; tools warn.
+pub const DOCKER_LAYERS_MAX: usize = 128;
+
+/// The features of a mount that change decisions. The default is the running kernel's default.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Features {
+    /// Redirects are followed (`redirect_dir` = on or follow).
+    pub(crate) redirect_follow: bool,
+    /// Redirects are created (`redirect_dir=on`).
+    pub(crate) redirect_create: bool,
+    /// Metadata-only copy-up is used and understood.
+    pub(crate) metacopy: bool,
+}
+
+impl Features {
+    /// The kernel's defaults: redirects followed but not created, no metacopy (rule R026).
+    pub(crate) const DEFAULT: Features = Features {
+        redirect_follow: true,
+        redirect_create: false,
+        metacopy: false,
+    };
+
+    /// True if none of the features is on that forbid offline changes to lowers; then `mkdir` does
+    /// not write opaque needlessly (rule R088).
+    pub(crate) const fn allow_offline_changes(self) -> bool {
+        !self.redirect_create && !self.metacopy
+    }
+}

@@ -1,0 +1,350 @@
+//! The plan of a mutation: steps decided before anything is touched.
+//!
+//! A plan is zero or more *neutral* steps (nothing that the merged tree shows changes), at most one
+//! *commit*, then clean-up. A failure at any step leaves the tree as before or as after.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::backend::{NewKind, NewNode, RemoveKind, RenameHow, XattrMode};
+use crate::error::LayerId;
+use crate::meta::SetAttr;
+use crate::path::{Name, display_path};
+use crate::xattr_name::{OverlayAttr, XattrName};
+
+/// An object that a plan speaks of: an index into [`Plan::objects`].
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Obj(pub(crate) usize);
+
+/// What an object is, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct PlanObject {
+    /// The layer it lies in; [`LayerId::Work`] for what is being staged.
+    pub layer: LayerId,
+    /// Its path in the union (for a staged object: the path that it is meant for).
+    pub path: PathBuf,
+}
+
+/// A directory and a name in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Place {
+    /// The directory.
+    pub dir: Obj,
+    /// The name.
+    pub name: Name,
+}
+
+/// One call of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "the fields are those of the backend method that a variant names"
+)]
+#[non_exhaustive]
+pub enum Step {
+    /// Creates a node.
+    Create {
+        at: Place,
+        node: NewNode,
+        object: Obj,
+    },
+    /// Creates an unnamed file.
+    Tmpfile {
+        dir: Obj,
+        node: NewNode,
+        object: Obj,
+    },
+    /// Creates a whiteout.
+    Whiteout { at: Place },
+    /// Copies the data extents of a file and sets its size; `data_bytes`: how many bytes the
+    /// extents hold, where that was asked for.
+    CopyData {
+        from: Obj,
+        to: Obj,
+        size: u64,
+        data_bytes: Option<u64>,
+    },
+    /// Copies extended attributes.
+    CopyXattrs {
+        from: Obj,
+        to: Obj,
+        names: Vec<XattrName>,
+    },
+    /// Sets (`Some`) or removes an extended attribute.
+    SetXattr {
+        object: Obj,
+        name: XattrName,
+        value: Option<Vec<u8>>,
+        mode: XattrMode,
+    },
+    /// Sets (`Some`) or removes an overlay attribute.
+    SetOverlay {
+        object: Obj,
+        attr: OverlayAttr,
+        value: Option<Vec<u8>>,
+    },
+    /// Sets owner, mode, times.
+    SetAttr { object: Obj, attr: SetAttr },
+    /// Sets the size of a file.
+    SetLen { object: Obj, len: u64 },
+    /// Makes content durable.
+    Sync { object: Obj },
+    /// Gives an object one more name (or its first).
+    Link { object: Obj, to: Place },
+    /// Renames.
+    Rename {
+        from: Place,
+        to: Place,
+        how: RenameHow,
+    },
+    /// Removes a name.
+    Remove { at: Place, kind: RemoveKind },
+}
+
+/// What a step is to the merged tree.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub enum Role {
+    /// Prepares an object outside the tree. May run before any lock is taken.
+    Stage,
+    /// Changes a layer but nothing that the tree shows.
+    Neutral,
+    /// As `Neutral`, and its failure is not an error (attributes that are an optimisation, times
+    /// of a parent that are restored).
+    BestEffort,
+    /// The change itself. At most one in a plan.
+    Commit,
+    /// Removes what is no longer visible. Its failure is not an error: leftovers lie in the work
+    /// directory and are swept when it is next opened.
+    CleanUp,
+}
+
+/// A step and its role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedStep {
+    /// The step.
+    pub step: Step,
+    /// Its role.
+    pub role: Role,
+}
+
+/// What a plan will create and copy; see the fields.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Cost {
+    /// Bytes of data extents to copy (holes not counted).
+    pub data_bytes: u64,
+    /// Files, symlinks and special files to create.
+    pub files_created: u64,
+    /// Directories to create.
+    pub dirs_created: u64,
+    /// Extended attributes to copy.
+    pub xattrs_copied: u64,
+    /// Whiteouts to create (those left by a rename included).
+    pub whiteouts: u64,
+    /// Renames.
+    pub renames: u64,
+    /// Hard links, publishing of unnamed files included.
+    pub links: u64,
+    /// Names removed.
+    pub removals: u64,
+    /// Files made durable.
+    pub syncs: u64,
+}
+
+impl std::ops::AddAssign for Cost {
+    fn add_assign(&mut self, o: Cost) {
+        self.data_bytes += o.data_bytes;
+        self.files_created += o.files_created;
+        self.dirs_created += o.dirs_created;
+        self.xattrs_copied += o.xattrs_copied;
+        self.whiteouts += o.whiteouts;
+        self.renames += o.renames;
+        self.links += o.links;
+        self.removals += o.removals;
+        self.syncs += o.syncs;
+    }
+}
+
+impl Cost {
+    /// The cost of one step. Data count as far as the step tells them: its extents, else its size.
+    #[must_use]
+    pub fn of(step: &Step) -> Cost {
+        let mut cost = Cost::default();
+        match step {
+            Step::Create { node, .. } if node.kind == NewKind::Directory => cost.dirs_created = 1,
+            Step::Create { .. } | Step::Tmpfile { .. } => cost.files_created = 1,
+            Step::Whiteout { .. } => cost.whiteouts = 1,
+            Step::CopyData {
+                size, data_bytes, ..
+            } => {
+                cost.data_bytes = data_bytes.unwrap_or(*size);
+            }
+            Step::CopyXattrs { names, .. } => cost.xattrs_copied = names.len() as u64,
+            Step::Sync { .. } => cost.syncs = 1,
+            Step::Link { .. } => cost.links = 1,
+            Step::Rename { how, .. } => {
+                cost.renames = 1;
+                cost.whiteouts = u64::from(*how == RenameHow::LeaveWhiteout);
+            }
+            Step::Remove { .. } => cost.removals = 1,
+            Step::SetXattr { .. }
+            | Step::SetOverlay { .. }
+            | Step::SetAttr { .. }
+            | Step::SetLen { .. } => {}
+        }
+        cost
+    }
+}
+
+/// The steps of one mutation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The objects that steps speak of.
+    pub objects: Vec<PlanObject>,
+    /// The steps in order.
+    pub steps: Vec<PlannedStep>,
+}
+
+impl Plan {
+    /// The cost of all steps together.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        let mut cost = Cost::default();
+        for planned in &self.steps {
+            cost += Cost::of(&planned.step);
+        }
+        cost
+    }
+
+    /// True if nothing is to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    pub(crate) fn object(&mut self, layer: LayerId, path: PathBuf) -> Obj {
+        self.objects.push(PlanObject { layer, path });
+        Obj(self.objects.len() - 1)
+    }
+
+    pub(crate) fn push(&mut self, role: Role, step: Step) -> usize {
+        self.steps.push(PlannedStep { step, role });
+        self.steps.len() - 1
+    }
+
+    fn show(&self, obj: Obj) -> String {
+        match self.objects.get(obj.0) {
+            Some(o) => format!("{}:{}", o.layer, display_path(&o.path)),
+            None => format!("object {}", obj.0),
+        }
+    }
+
+    fn show_place(&self, place: &Place) -> String {
+        format!("{} of {}", place.name, self.show(place.dir))
+    }
+
+    /// What a step does, for people.
+    #[must_use]
+    pub fn describe(&self, step: &Step) -> String {
+        match step {
+            Step::Create { at, node, .. } => {
+                format!(
+                    "create {} {:04o} as {}",
+                    node.kind.file_type(),
+                    node.mode,
+                    self.show_place(at)
+                )
+            }
+            Step::Tmpfile { dir, .. } => format!("create an unnamed file in {}", self.show(*dir)),
+            Step::Whiteout { at } => format!("create whiteout {}", self.show_place(at)),
+            Step::CopyData {
+                from,
+                size,
+                data_bytes,
+                ..
+            } => match data_bytes {
+                Some(data) => format!(
+                    "copy {data} bytes of data ({size} in size) of {}",
+                    self.show(*from)
+                ),
+                None => format!(
+                    "copy the data of {} ({size} bytes in size)",
+                    self.show(*from)
+                ),
+            },
+            Step::CopyXattrs { from, names, .. } => {
+                format!(
+                    "copy {} extended attributes of {}",
+                    names.len(),
+                    self.show(*from)
+                )
+            }
+            Step::SetXattr {
+                object,
+                name,
+                value,
+                ..
+            } => {
+                let verb = if value.is_some() { "set" } else { "remove" };
+                format!("{verb} {name} on {}", self.show(*object))
+            }
+            Step::SetOverlay {
+                object,
+                attr,
+                value,
+            } => {
+                let verb = if value.is_some() { "set" } else { "remove" };
+                format!("{verb} {attr} on {}", self.show(*object))
+            }
+            Step::SetAttr { object, .. } => format!("set attributes of {}", self.show(*object)),
+            Step::SetLen { object, len } => format!("set size of {} to {len}", self.show(*object)),
+            Step::Sync { object } => format!("sync {}", self.show(*object)),
+            Step::Link { object, to } => {
+                format!("link {} as {}", self.show(*object), self.show_place(to))
+            }
+            Step::Rename { from, to, how } => {
+                let how = match how {
+                    RenameHow::NoReplace => "",
+                    RenameHow::Replace => " (replacing)",
+                    RenameHow::Exchange => " (exchanging)",
+                    RenameHow::LeaveWhiteout => " (leaving a whiteout)",
+                };
+                format!(
+                    "rename {} to {}{how}",
+                    self.show_place(from),
+                    self.show_place(to)
+                )
+            }
+            Step::Remove { at, .. } => format!("remove {}", self.show_place(at)),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, planned) in self.steps.iter().enumerate() {
+            let role = match planned.role {
+                Role::Stage => "stage",
+                Role::Neutral | Role::BestEffort => "prepare",
+                Role::Commit => "commit",
+                Role::CleanUp => "clean up",
+            };
+            if i > 0 {
+                writeln!(f)?;
+            }
+            write!(
+                f,
+                "{:2}. {role:>8}: {}",
+                i + 1,
+                self.describe(&planned.step)
+            )?;
+        }
+        Ok(())
+    }
+}

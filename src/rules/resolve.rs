@@ -1,0 +1,291 @@
+//! Lookup: which layers contribute to a name (rules R050 to R062, R156 to R175).
+//!
+//! [`Lookup`] is fed layer by layer with what each shows for the name, and tells when to stop and
+//! under which name or path the next layer is to be asked. It reads nothing itself: it says which
+//! attributes it [wants](Lookup::wants), the engine fetches them.
+
+use crate::errno::Errno;
+use crate::meta::FileType;
+use crate::path::Name;
+use crate::rules::Features;
+use crate::rules::redirect::{self, Redirect};
+use crate::rules::whiteout::{Opacity, opacity};
+
+/// Shortest valid value of the overlay attribute `metacopy` that is not empty (rule R171).
+const METACOPY_BYTES_MIN: usize = 4;
+
+/// Where the layer being asked stands.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// It is the upper.
+    pub(crate) upper: bool,
+    /// It is the last that can be consulted: attributes that only concern lower layers are not
+    /// read (rule R059).
+    pub(crate) last: bool,
+}
+
+/// What one layer shows for one component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fact {
+    /// Nothing (`ENOENT` and `ENAMETOOLONG` alike, rule R056).
+    Absent,
+    /// A whiteout of either form.
+    Whiteout,
+    /// A node, with the attributes that were wanted.
+    Node { file_type: FileType, attrs: Attrs },
+}
+
+/// Raw overlay attributes of a node; `None` also where they were not wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attrs {
+    pub(crate) opaque: Option<Vec<u8>>,
+    pub(crate) redirect: Option<Vec<u8>>,
+    pub(crate) metacopy: Option<Vec<u8>>,
+}
+
+/// Which attributes decide.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wants {
+    pub(crate) opaque: bool,
+    pub(crate) redirect: bool,
+    pub(crate) metacopy: bool,
+}
+
+/// Why a layer's node is not part of the answer; what hid it, for explanations.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Observed {
+    /// The layer has nothing; go on.
+    Absent,
+    /// The node belongs to the answer (or is a component on the way to it).
+    Take,
+    /// A whiteout ends the search.
+    Whiteout,
+    /// A node of the wrong type: skipped, and the search ends (rule R054).
+    WrongType,
+}
+
+/// The state of one lookup across layers.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookup {
+    features: Features,
+    path: Vec<Name>,
+    absolute: bool,
+    /// The object is a directory.
+    pub(crate) is_dir: bool,
+    /// Nothing further down matters.
+    pub(crate) stop: bool,
+    /// The upper is a whiteout or an opaque directory.
+    pub(crate) opaque: bool,
+    /// A lower directory in the stack is marked as holding xattr whiteouts.
+    pub(crate) xattr_whiteouts: bool,
+    /// The last file met is a metacopy.
+    pub(crate) metacopy: bool,
+    /// A metacopy was met anywhere.
+    pub(crate) metacopy_seen: bool,
+    /// A redirect was met anywhere.
+    pub(crate) redirect_seen: bool,
+    /// The last redirect attribute met is absolute.
+    pub(crate) absolute_redirect: bool,
+    /// The last redirect in full (prefix and rest of the path included), if one was met.
+    pub(crate) redirect: Option<Vec<u8>>,
+}
+
+impl Lookup {
+    pub(crate) fn new(name: &Name, features: Features) -> Self {
+        Lookup {
+            features,
+            path: vec![name.clone()],
+            absolute: false,
+            is_dir: false,
+            stop: false,
+            opaque: false,
+            xattr_whiteouts: false,
+            metacopy: false,
+            metacopy_seen: false,
+            redirect_seen: false,
+            absolute_redirect: false,
+            redirect: None,
+        }
+    }
+
+    /// The components to look up in the next layer, one after the other.
+    pub(crate) fn path(&self) -> &[Name] {
+        &self.path
+    }
+
+    /// True if the path starts at the layer's root rather than in the parent's directory.
+    pub(crate) fn is_absolute(&self) -> bool {
+        self.absolute
+    }
+
+    /// Whether a lower layer is the last one that can be consulted (rule R059). `index`: its
+    /// position in the stack being walked, of `count`; `bottom`: it is the bottom of the union.
+    pub(crate) fn is_last(&self, index: usize, count: usize, bottom: bool) -> bool {
+        if self.features.redirect_follow {
+            bottom
+        } else {
+            index + 1 == count
+        }
+    }
+
+    /// The attributes of a node of this type that decide anything here.
+    pub(crate) fn wants(&self, file_type: FileType, end: bool, at: Position) -> Wants {
+        if file_type.is_dir() {
+            let wanted = !at.last && !(end && self.metacopy);
+            Wants {
+                opaque: wanted,
+                redirect: wanted,
+                metacopy: false,
+            }
+        } else if end && !self.is_dir && file_type.is_file() {
+            Wants {
+                opaque: false,
+                redirect: !at.last,
+                metacopy: true,
+            }
+        } else {
+            Wants::default()
+        }
+    }
+
+    /// Takes in what a layer shows for component `i` of `components` (the [`path`](Self::path) as it
+    /// was when the layer was begun; a redirect met on the way changes it for the layers below).
+    ///
+    /// # Errors
+    /// `EINVAL`, `EACCES` for a malformed redirect (R162); `EIO` for a malformed metacopy (R171).
+    pub(crate) fn observe(
+        &mut self,
+        components: &[Name],
+        i: usize,
+        at: Position,
+        fact: &Fact,
+    ) -> Result<Observed, Errno> {
+        let end = i + 1 == components.len();
+        let (file_type, attrs) = match fact {
+            Fact::Absent => return Ok(Observed::Absent),
+            Fact::Whiteout => {
+                self.stop = true;
+                self.opaque = true;
+                return Ok(Observed::Whiteout);
+            }
+            Fact::Node { file_type, attrs } => (*file_type, attrs),
+        };
+        if end && self.metacopy && !file_type.is_file() {
+            self.stop = true;
+            return Ok(Observed::WrongType);
+        }
+        if file_type.is_dir() {
+            if end {
+                self.is_dir = true;
+            }
+            if at.last {
+                return Ok(Observed::Take);
+            }
+            match opacity(attrs.opaque.as_deref()) {
+                Opacity::HoldsXattrWhiteouts if end && !at.upper => self.xattr_whiteouts = true,
+                Opacity::Opaque => {
+                    self.stop = true;
+                    if end {
+                        self.opaque = true;
+                    }
+                    return Ok(Observed::Take);
+                }
+                _ => {}
+            }
+        } else {
+            if self.is_dir || !end {
+                self.stop = true;
+                return Ok(Observed::WrongType);
+            }
+            self.metacopy = is_metacopy(file_type, attrs.metacopy.as_deref())?;
+            self.metacopy_seen |= self.metacopy;
+            self.stop = !self.metacopy;
+            if !self.metacopy || at.last {
+                return Ok(Observed::Take);
+            }
+        }
+        self.follow(components, i, attrs.redirect.as_deref())?;
+        Ok(Observed::Take)
+    }
+
+    /// Rules R156 to R161: the layers below are asked under the redirect.
+    fn follow(&mut self, components: &[Name], i: usize, value: Option<&[u8]>) -> Result<(), Errno> {
+        self.absolute_redirect = false;
+        let Some(value) = value else { return Ok(()) };
+        let mut path = match redirect::parse(value)? {
+            Redirect::Absolute(path) => {
+                self.absolute_redirect = true;
+                self.absolute = true;
+                // An opaque directory on the way stopped the search; an absolute redirect behind it
+                // resumes it (rule R094).
+                self.stop = false;
+                path
+            }
+            Redirect::Relative(name) => {
+                let mut path = components.get(..i).unwrap_or_default().to_vec();
+                path.push(name);
+                path
+            }
+        };
+        path.extend_from_slice(components.get(i + 1..).unwrap_or_default());
+        self.redirect_seen = true;
+        self.redirect = Some(render(&path, self.absolute));
+        self.path = path;
+        Ok(())
+    }
+
+    /// What to answer when all layers have been asked; `found`: how many lowers were taken, `upper`:
+    /// whether the upper was. `data_layers`: there are data-only layers to look in later.
+    ///
+    /// # Errors
+    /// `EPERM`: a redirect or metacopy that the mount does not follow (rules R165, R177). `EIO`: a
+    /// metacopy without data (rules R173, R174).
+    pub(crate) fn finish(
+        &mut self,
+        upper_metacopy: bool,
+        found: usize,
+        data_layers: bool,
+    ) -> Result<(), Errno> {
+        if self.metacopy && found > 0 && data_layers && self.absolute_redirect {
+            self.metacopy = false;
+        } else {
+            if self.metacopy_seen && !self.features.metacopy {
+                return Err(Errno::EPERM);
+            }
+            if self.redirect_seen && !self.features.redirect_follow {
+                return Err(Errno::EPERM);
+            }
+        }
+        if self.metacopy || (upper_metacopy && found == 0) {
+            return Err(Errno::EIO);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a non-directory is a metacopy file (rules R170, R171).
+fn is_metacopy(file_type: FileType, value: Option<&[u8]>) -> Result<bool, Errno> {
+    match value {
+        Some(value) if file_type.is_file() => {
+            if !value.is_empty() && value.len() < METACOPY_BYTES_MIN {
+                return Err(Errno::EIO);
+            }
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+fn render(path: &[Name], absolute: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (i, name) in path.iter().enumerate() {
+        if absolute || i > 0 {
+            out.push(b'/');
+        }
+        out.extend_from_slice(name.as_bytes());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;
