@@ -57,11 +57,21 @@ impl OverlayMount {
         &self.at
     }
 
-    /// Unmounts now; `EBUSY` if something is open in it.
+    /// Unmounts now; `EBUSY` if something stays open in it. A process that another thread starts
+    /// has all descriptors for a moment, so that is waited for.
     pub fn unmount(mut self) -> Result<(), Errno> {
-        unmount(&self.at, UnmountFlags::empty())?;
-        self.mounted = false;
-        Ok(())
+        for _ in 0..200 {
+            match unmount(&self.at, UnmountFlags::empty()) {
+                Err(rustix::io::Errno::BUSY) => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                other => {
+                    self.mounted = false;
+                    return Ok(other?);
+                }
+            }
+        }
+        Err(Errno::EBUSY)
     }
 }
 
