@@ -1,3 +1,22 @@
 //! Parts for testing layers, stacks and whatever is built on them (feature `testing`).
+//!
+//! - [`conformance`]: what any backend must do, one test per case and backend.
+//! - [`snapshot`]: capture a tree (a directory, a mount point, a backend) and compare two of them.
+//! - [`spec`]: layers as plain data, written to any target.
+//! - [`case`]: lowers, an upper and operations together, printable as a regression test.
+//! - [`strategy`]: generators with shrinking for all of these.
+//! - [`minimise()`]: make a failing case small.
+//! - [`outcome`]: compare what came of one operation on two systems.
 
+pub mod case;
 pub mod conformance;
+mod minimise;
+pub mod outcome;
+pub mod snapshot;
+pub mod spec;
+pub mod strategy;
+
+pub use case::Case;
+pub use minimise::minimise;
+pub use snapshot::{Compare, SnapshotOptions, TreeSnapshot};
+pub use spec::{LayerSpec, NodeKind, NodeSpec};

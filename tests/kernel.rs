@@ -1,0 +1,180 @@
+//! The running kernel as judge.
+//!
+//! Each test runs generated cases on two systems and compares every outcome, and at check points the
+//! merged trees and the upper layers. `KERNEL_SECONDS=n` runs each for so long, `KERNEL_SEED=n`
+//! repeats a run, `REQUIRE_KERNEL=1` turns skipping into failure, `KERNEL_LOG=1` shows why mounts
+//! are refused.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
+
+mod support;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
+
+use layerstack::testing::case::{Check, xattr};
+use layerstack::testing::spec::Piece;
+use layerstack::testing::strategy::Profile;
+use layerstack::testing::{Case, LayerSpec, NodeSpec};
+use layerstack::{Op, RenameFlags};
+use support::fs::Fs;
+use support::namespace::{as_user, in_mount_namespace, require_kernel};
+use support::runner::{Campaign, Pair};
+use support::system::{Dirs, HandOver, KernelSystem, Layout, Stack};
+
+/// The kernel against itself: what is compared is deterministic.
+const TWICE: Pair<'static> = Pair {
+    left: &KernelSystem::open,
+    right: &KernelSystem::open,
+};
+
+fn run(campaign: Campaign) {
+    if require_kernel() {
+        in_mount_namespace(|| campaign.run(TWICE));
+    }
+}
+
+#[test]
+fn kernel_equals_itself_on_tmpfs() {
+    run(Campaign::new(
+        "tmpfs",
+        Layout::same(Fs::Tmpfs),
+        Profile::root(),
+    ));
+}
+
+#[test]
+fn kernel_equals_itself_on_ext4() {
+    run(Campaign::new(
+        "ext4",
+        Layout::same(Fs::Ext4),
+        Profile::root(),
+    ));
+}
+
+#[test]
+fn kernel_equals_itself_on_xfs_over_ext4() {
+    let layout = Layout {
+        upper: Fs::Xfs,
+        lowers: vec![Fs::Ext4, Fs::Xfs],
+    };
+    run(Campaign::new("xfs over ext4", layout, Profile::root()));
+}
+
+/// How two systems take turns on one set of directories.
+#[test]
+fn kernel_equals_itself_handed_over() {
+    let turns = |dirs: &Dirs, stack: &Rc<Stack>| {
+        HandOver::open(dirs, stack, vec![KernelSystem::open, KernelSystem::open])
+    };
+    if require_kernel() {
+        let campaign = Campaign::new("handed over", Layout::same(Fs::Ext4), Profile::root());
+        let pair = Pair {
+            left: &KernelSystem::open,
+            right: &turns,
+        };
+        in_mount_namespace(|| campaign.run(pair));
+    }
+}
+
+#[test]
+fn kernel_equals_itself_on_btrfs() {
+    run(Campaign::new(
+        "btrfs",
+        Layout::same(Fs::Btrfs),
+        Profile::root(),
+    ));
+}
+
+#[test]
+fn kernel_equals_itself_with_all_features() {
+    let profile = Profile::root().redirects(true);
+    let mut campaign = Campaign::new("features", Layout::same(Fs::Ext4), profile);
+    campaign.options = ["index=on", "metacopy=on"].map(String::from).to_vec();
+    run(campaign);
+}
+
+#[test]
+fn kernel_equals_itself_for_ordinary_users() {
+    if require_kernel() {
+        as_user("kernel_equals_itself_for_ordinary_users", || {
+            let layout = Layout::same(Fs::Tmpfs);
+            let campaign = Campaign::new("userxattr", layout, Profile::user());
+            in_mount_namespace(|| campaign.run(TWICE));
+        });
+    }
+}
+
+/// Runs one case: what a failure prints is pasted here, or into a test of its own.
+fn check(layout: Layout, case: &Case) {
+    if require_kernel() {
+        let mut campaign = Campaign::new("case", layout, Profile::root());
+        campaign.rules.check_lowers = true;
+        in_mount_namespace(|| campaign.run_case(case, TWICE));
+    }
+}
+
+/// A case as failures print them.
+#[test]
+fn a_printed_case_runs() {
+    let case = Case::new(
+        vec![
+            LayerSpec::new().with(
+                "/a/f",
+                NodeSpec::file(b"lower").mode(0o4755).xattr(b"user.a", b"1"),
+            ),
+            LayerSpec::new()
+                .with(OsStr::from_bytes(b"/a/\xff"), NodeSpec::symlink(b"f"))
+                .with("/a/g", NodeSpec::link_to("/a/h"))
+                .with(
+                    "/a/h",
+                    NodeSpec::pieces(vec![Piece::Hole(4096), Piece::Fill(120, 5)]),
+                ),
+        ],
+        Some(LayerSpec::new().with("/a/h", NodeSpec::whiteout())),
+    )
+    .options(&["index=on"])
+    .ops(vec![
+        Op::Rename {
+            from: "/a/f".into(),
+            to: OsStr::from_bytes(b"/a/\xff").into(),
+            flags: RenameFlags::EXCHANGE,
+        },
+        Op::RemoveXattr {
+            path: "/a/f".into(),
+            follow: true,
+            name: xattr(b"user.a").unwrap(),
+        },
+    ])
+    .check(1, Check::Rotate);
+    check(Layout::same(Fs::Ext4), &case);
+}
+
+/// The runner itself: a wrong system is found, and the case made small.
+#[test]
+fn differences_are_found() {
+    if !require_kernel() {
+        return;
+    }
+    for option in ["redirect_dir=on", "metacopy=on", "index=on"] {
+        let wrong =
+            |dirs: &Dirs, stack: &Rc<Stack>| KernelSystem::open_with(dirs, stack, &[option]);
+        let campaign = Campaign::new("wrong", Layout::same(Fs::Ext4), Profile::root());
+        let found = std::panic::catch_unwind(|| {
+            in_mount_namespace(|| {
+                campaign.run(Pair {
+                    left: &KernelSystem::open,
+                    right: &wrong,
+                })
+            });
+        });
+        let text = *found.expect_err(option).downcast::<String>().unwrap();
+        assert!(text.contains("Case::new"), "{text}");
+        assert!(text.matches("Op::").count() <= 4, "not small: {text}");
+    }
+}

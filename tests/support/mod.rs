@@ -1,0 +1,20 @@
+//! Shared by the tests that need the running kernel: namespaces, filesystems from loop files,
+//! overlay mounts, operations by system calls.
+#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_errors_doc,
+    unreachable_pub,
+    missing_docs,
+    reason = "test code may fail by panicking"
+)]
+
+pub mod fs;
+pub mod mount;
+pub mod namespace;
+pub mod real_fs;
+pub mod runner;
+pub mod system;

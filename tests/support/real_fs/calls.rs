@@ -1,0 +1,242 @@
+//! The system calls behind single operations, and the composite ones.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use layerstack::backend::AllocateMode;
+use layerstack::testing::snapshot::stat_at;
+use layerstack::{
+    DeviceId, EntryInfo, Errno, FileType, Metadata, Name, OpenOptions, Outcome, RenameFlags,
+    SetAttr, SetTime, StatFs,
+};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+
+use super::{Answer, DONE};
+
+pub(super) fn change_root(root: &OwnedFd) {
+    rustix::process::fchdir(root).unwrap();
+    rustix::process::chroot(".").unwrap();
+}
+
+pub(super) fn done(result: Result<(), Errno>) -> Answer {
+    result.map(|()| Outcome::Done)
+}
+
+/// `statx` takes the empty path for the directory itself only if asked to; here it is `ENOENT`.
+pub(super) fn not_empty(path: &Path) -> Result<(), Errno> {
+    match path.as_os_str().is_empty() {
+        true => Err(Errno::ENOENT),
+        false => Ok(()),
+    }
+}
+
+pub(super) fn open_flags(o: &OpenOptions) -> Result<OFlags, Errno> {
+    let mut flags = match (o.read, o.write || o.append) {
+        (true, true) => OFlags::RDWR,
+        (true, false) => OFlags::RDONLY,
+        (false, true) => OFlags::WRONLY,
+        (false, false) => return Err(Errno::EINVAL),
+    };
+    let optional = [
+        (o.append, OFlags::APPEND),
+        (o.truncate, OFlags::TRUNC),
+        (o.create, OFlags::CREATE),
+        (o.create_new, OFlags::CREATE | OFlags::EXCL),
+        (o.no_follow, OFlags::NOFOLLOW),
+        (o.tmpfile, OFlags::TMPFILE),
+    ];
+    for (on, flag) in optional {
+        if on {
+            flags |= flag;
+        }
+    }
+    Ok(flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY)
+}
+
+pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<OwnedFd, Errno> {
+    let flags = open_flags(options)?;
+    match rustix::fs::open(path, flags, Mode::from_raw_mode(options.mode)) {
+        Ok(file) => match stat_at(file.as_fd(), Path::new(""), false)?.file_type {
+            FileType::Regular => Ok(file),
+            FileType::Directory => Err(Errno::EISDIR),
+            _ => Err(Errno::ENXIO),
+        },
+        // What a mount without devices answers for one.
+        Err(rustix::io::Errno::ACCESS) => match stat_at(CWD, path, !options.no_follow) {
+            Ok(meta) if meta.file_type.is_special() => Err(Errno::ENXIO),
+            _ => Err(Errno::EACCES),
+        },
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+pub(super) fn write(file: BorrowedFd<'_>, offset: u64, data: &[u8]) -> Answer {
+    let mut done = 0;
+    loop {
+        let rest = &data[done..];
+        done += rustix::io::pwrite(file, rest, offset + done as u64)?;
+        if done == data.len() {
+            return Ok(Outcome::Count(done as u64));
+        }
+    }
+}
+
+pub(super) fn allocate(file: BorrowedFd<'_>, mode: AllocateMode, offset: u64, len: u64) -> Answer {
+    let keep = FallocateFlags::KEEP_SIZE;
+    let flags = match mode {
+        AllocateMode::Allocate => FallocateFlags::empty(),
+        AllocateMode::AllocateKeepSize => keep,
+        AllocateMode::PunchHole => FallocateFlags::PUNCH_HOLE | keep,
+        AllocateMode::ZeroRange => FallocateFlags::ZERO_RANGE,
+        AllocateMode::ZeroRangeKeepSize => FallocateFlags::ZERO_RANGE | keep,
+    };
+    rustix::fs::fallocate(file, flags, offset, len)?;
+    DONE
+}
+
+pub(super) fn read_dir(path: &Path) -> Result<Vec<EntryInfo>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(path, flags, Mode::empty())?;
+    let mut entries = Vec::new();
+    for entry in rustix::fs::Dir::new(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            entries.push(EntryInfo {
+                name: Name::new(name)?,
+                file_type: FileType::from_mode_bits(entry.file_type().as_raw_mode()),
+                ino: entry.ino(),
+            });
+        }
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+pub(super) fn statfs() -> Answer {
+    let s = rustix::fs::statfs("/")?;
+    let to = |n: i64| u64::try_from(n).unwrap_or(0);
+    Ok(Outcome::StatFs(StatFs {
+        fs_type: to(s.f_type),
+        block_size: to(s.f_bsize),
+        blocks: s.f_blocks,
+        blocks_free: s.f_bfree,
+        blocks_available: s.f_bavail,
+        files: s.f_files,
+        files_free: s.f_ffree,
+        name_bytes_max: to(s.f_namelen),
+    }))
+}
+
+pub(super) fn mkdir(path: &Path, mode: u32) -> Result<(), Errno> {
+    Ok(rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(mode))?)
+}
+
+pub(super) fn rmdir(path: &Path) -> Result<(), Errno> {
+    Ok(rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR)?)
+}
+
+pub(super) fn mknod(
+    path: &Path,
+    file_type: FileType,
+    mode: u32,
+    rdev: DeviceId,
+) -> Result<(), Errno> {
+    let kind = rustix::fs::FileType::from_raw_mode(file_type.mode_bits());
+    let device = rustix::fs::makedev(rdev.major, rdev.minor);
+    Ok(rustix::fs::mknodat(
+        CWD,
+        path,
+        kind,
+        Mode::from_raw_mode(mode),
+        device,
+    )?)
+}
+
+pub(super) fn create_dir_all(path: &Path, mode: u32) -> Result<(), Errno> {
+    not_empty(path)?;
+    let mut made = mkdir(path, mode);
+    if made == Err(Errno::ENOENT)
+        && let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty())
+    {
+        create_dir_all(parent, mode)?;
+        made = mkdir(path, mode);
+    }
+    let is_dir = || stat_at(CWD, path, true).is_ok_and(|meta| meta.is_dir());
+    match made {
+        Err(errno) if !is_dir() => Err(errno),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn remove_dir_all(path: &Path) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    drop(rustix::fs::open(path, flags, Mode::empty())?);
+    for entry in read_dir(path)? {
+        let below: PathBuf = path.join(entry.name.as_path());
+        match stat_at(CWD, &below, false)?.file_type {
+            FileType::Directory => remove_dir_all(&below)?,
+            _ => rustix::fs::unlinkat(CWD, &below, AtFlags::empty())?,
+        }
+    }
+    rmdir(path)
+}
+
+pub(super) fn rename_flags(f: RenameFlags) -> rustix::fs::RenameFlags {
+    use rustix::fs::RenameFlags as R;
+    let mut flags = R::empty();
+    flags.set(R::NOREPLACE, f.no_replace);
+    flags.set(R::EXCHANGE, f.exchange);
+    flags.set(R::WHITEOUT, f.whiteout);
+    flags
+}
+
+pub(super) fn owner(attr: &SetAttr) -> (Option<Uid>, Option<Gid>) {
+    (attr.uid.map(Uid::from_raw), attr.gid.map(Gid::from_raw))
+}
+
+pub(super) fn times(attr: &SetAttr) -> Option<Timestamps> {
+    let time = |t: SetTime| match t {
+        SetTime::Omit => Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_OMIT,
+        },
+        SetTime::Now => Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_NOW,
+        },
+        SetTime::At(t) => Timespec {
+            tv_sec: t.secs,
+            tv_nsec: t.nanos.into(),
+        },
+    };
+    ((attr.atime, attr.mtime) != (SetTime::Omit, SetTime::Omit)).then(|| Timestamps {
+        last_access: time(attr.atime),
+        last_modification: time(attr.mtime),
+    })
+}
+
+pub(super) fn set_attr(path: &Path, follow: bool, attr: &SetAttr) -> Result<(), Errno> {
+    let flags = match follow {
+        true => AtFlags::empty(),
+        false => AtFlags::SYMLINK_NOFOLLOW,
+    };
+    let before: Metadata = {
+        not_empty(path)?;
+        stat_at(CWD, path, follow)?
+    };
+    if attr.uid.is_some() || attr.gid.is_some() {
+        let (uid, gid) = owner(attr);
+        rustix::fs::chownat(CWD, path, uid, gid, flags)?;
+    }
+    if let Some(mode) = attr.mode {
+        if before.is_symlink() {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty())?;
+    }
+    if let Some(times) = times(attr) {
+        rustix::fs::utimensat(CWD, path, &times, flags)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,350 @@
+//! Runs cases on two systems and compares them after every step.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use layerstack::Errno;
+use layerstack::testing::case::Check;
+use layerstack::testing::snapshot::OriginCompare;
+use layerstack::testing::strategy::{self, Profile};
+use layerstack::testing::{Case, Compare, TreeSnapshot, minimise, outcome};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use super::fs::Mounted;
+use super::system::{Layout, Open, Stack, System};
+
+/// How systems are compared.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub merged: Compare,
+    pub upper: Compare,
+    /// Compare the lowers before and after each case.
+    pub check_lowers: bool,
+}
+
+impl Rules {
+    pub fn new(layout: &Layout) -> Self {
+        let mut merged = Compare::merged();
+        merged.inode_labels = layout.is_same();
+        Rules {
+            merged,
+            upper: Compare::upper(),
+            check_lowers: false,
+        }
+    }
+
+    /// For systems on lowers of their own, whose origins differ.
+    pub fn origins_differ(mut self) -> Self {
+        self.upper.origin = OriginCompare::Presence;
+        self
+    }
+}
+
+/// What one case came to.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    pub cases: u64,
+    pub ops: u64,
+    /// Operations that succeeded.
+    pub succeeded: u64,
+    pub snapshots: u64,
+    /// Cases whose layers no system would open.
+    pub refused: u64,
+    /// How often each operation came to each end.
+    pub ends: Ends,
+}
+
+/// Counts by operation and errno (`None`: success). Not part of `Debug`, as it is long.
+#[derive(Clone, Default)]
+pub struct Ends(BTreeMap<&'static str, BTreeMap<Option<Errno>, u64>>);
+
+impl fmt::Debug for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} operations", self.0.len())
+    }
+}
+
+impl fmt::Display for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (op, ends) in &self.0 {
+            write!(f, "{op:16}")?;
+            for (errno, count) in ends {
+                match errno {
+                    None => write!(f, " ok {count}")?,
+                    Some(errno) => write!(f, " {errno:?} {count}")?,
+                }
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Stats {
+    fn add(&mut self, other: Stats) {
+        self.cases += other.cases;
+        self.ops += other.ops;
+        self.succeeded += other.succeeded;
+        self.snapshots += other.snapshots;
+        self.refused += other.refused;
+        for (op, ends) in other.ends.0 {
+            for (end, count) in ends {
+                *self.ends.0.entry(op).or_default().entry(end).or_default() += count;
+            }
+        }
+    }
+}
+
+/// Where two systems part.
+#[derive(Clone, Debug)]
+pub struct Divergence {
+    /// Index of the operation; none before the first.
+    pub step: Option<usize>,
+    pub what: String,
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.step {
+            Some(step) => write!(f, "at operation {step}: {}", self.what),
+            None => write!(f, "before the first operation: {}", self.what),
+        }
+    }
+}
+
+/// Two systems to run on, the expected one first.
+#[derive(Clone, Copy)]
+pub struct Pair<'a> {
+    pub left: Open<'a>,
+    pub right: Open<'a>,
+}
+
+/// Runs one case on both systems.
+pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stats, Divergence> {
+    let diverge = |step, what: String| Divergence { step, what };
+    let mut stats = Stats {
+        cases: 1,
+        ..Stats::default()
+    };
+    let lowers = lower_snapshots(stack);
+    let dirs = |label| {
+        stack
+            .dirs(label)
+            .map_err(|e| diverge(None, format!("layers: {e}")))
+    };
+    let (left_dirs, right_dirs) = (dirs("a")?, dirs("b")?);
+    let opened = (
+        (pair.left)(&left_dirs, stack),
+        (pair.right)(&right_dirs, stack),
+    );
+    let (mut left, mut right) = match opened {
+        (Ok(left), Ok(right)) => (left, right),
+        (Err(a), Err(b)) if a == b => {
+            stats.refused = 1;
+            return Ok(stats);
+        }
+        (a, b) => {
+            return Err(diverge(
+                None,
+                format!("open: {:?} != {:?}", a.err(), b.err()),
+            ));
+        }
+    };
+    let mut snapshots = 0;
+    let mut rotated = false;
+    let mut compare = |left: &mut dyn System, right: &mut dyn System, rotated: bool| {
+        snapshots += 2;
+        let rules = match rotated {
+            // From then on the systems have lowers of their own.
+            true => &rules.clone().origins_differ(),
+            false => rules,
+        };
+        compare_trees(stack, &lowers, left, right, rules)
+    };
+    compare(&mut *left, &mut *right, false).map_err(|what| diverge(None, what))?;
+    let mut succeeded = 0;
+    let mut ends = Ends::default();
+    for (i, op) in stack.case.ops.iter().enumerate() {
+        let step = Some(i);
+        if let Some(check) = stack.case.checks.get(&i) {
+            compare(&mut *left, &mut *right, rotated).map_err(|what| diverge(step, what))?;
+            let reopened = match check {
+                Check::Remount => (left.remount(), right.remount()),
+                Check::Rotate => (left.rotate(), right.rotate()),
+                _ => (Ok(()), Ok(())),
+            };
+            rotated |= *check == Check::Rotate;
+            match reopened {
+                (Ok(()), Ok(())) => {}
+                (a, b) if a == b => return Ok(stats),
+                (a, b) => return Err(diverge(step, format!("{check:?}: {a:?} != {b:?}"))),
+            }
+            if *check != Check::Compare {
+                let after = |what| diverge(step, format!("after {check:?}:\n{what}"));
+                compare(&mut *left, &mut *right, rotated).map_err(after)?;
+            }
+        }
+        let (a, b) = (left.apply(op), right.apply(op));
+        succeeded += u64::from(a.is_ok());
+        let end = a.as_ref().err().copied();
+        *ends.0.entry(op.name()).or_default().entry(end).or_default() += 1;
+        let differ = outcome::differ(&a, &b, &rules.merged, Some(stack.started));
+        if let Some(what) = differ {
+            return Err(diverge(step, format!("{}: {what}", op.name())));
+        }
+    }
+    let last = Some(stack.case.ops.len());
+    compare(&mut *left, &mut *right, rotated).map_err(|what| diverge(last, what))?;
+    stats.snapshots = snapshots;
+    stats.ops = stack.case.ops.len() as u64;
+    stats.succeeded = succeeded;
+    stats.ends = ends;
+    drop((left, right));
+    if rules.check_lowers {
+        for (i, (before, after)) in lowers.iter().zip(lower_snapshots(stack)).enumerate() {
+            if let Some(what) = before.diff_text(&after, &Compare::unchanged(), 5) {
+                return Err(diverge(last, format!("lower[{i}] was changed:\n{what}")));
+            }
+        }
+    }
+    Ok(stats)
+}
+
+fn lower_snapshots(stack: &Stack) -> Vec<TreeSnapshot> {
+    let options = stack.layer_options();
+    let of = |dir| TreeSnapshot::of_dir(dir, &options).expect("lower layer");
+    stack.lowers.iter().map(of).collect()
+}
+
+/// Upper layers first: looking at a merged tree may make the kernel write (rules R065, R108).
+fn compare_trees(
+    stack: &Stack,
+    lowers: &[TreeSnapshot],
+    left: &mut dyn System,
+    right: &mut dyn System,
+    rules: &Rules,
+) -> Result<(), String> {
+    let (a, b) = (left.upper(), right.upper());
+    let (mut c, mut d) = (left.merged(), right.merged());
+    let names: Vec<String> = (0..stack.lowers.len())
+        .map(|i| format!("lower[{i}]"))
+        .collect();
+    let labels: Vec<(&str, &TreeSnapshot)> = names.iter().map(String::as_str).zip(lowers).collect();
+    c.label_inodes(&labels);
+    d.label_inodes(&labels);
+    if let Some(text) = c.diff_text(&d, &rules.merged, 12) {
+        return Err(format!("merged trees differ:\n{text}"));
+    }
+    if let Some(text) = a.diff_text(&b, &rules.upper, 12) {
+        return Err(format!("upper layers differ:\n{text}"));
+    }
+    Ok(())
+}
+
+/// Many generated cases on one layout.
+#[derive(Clone, Debug)]
+pub struct Campaign {
+    pub name: &'static str,
+    pub layout: Layout,
+    pub profile: Profile,
+    pub options: Vec<String>,
+    pub rules: Rules,
+    /// Stop after so many cases.
+    pub cases: u64,
+    /// Stop after this time.
+    pub time: Duration,
+}
+
+impl Campaign {
+    /// At default options; as many cases as 5 seconds allow. `KERNEL_SECONDS` changes the time.
+    pub fn new(name: &'static str, layout: Layout, profile: Profile) -> Self {
+        let seconds = number_from_env("KERNEL_SECONDS").unwrap_or(5);
+        Campaign {
+            name,
+            rules: Rules::new(&layout),
+            layout,
+            profile,
+            options: Vec::new(),
+            cases: u64::MAX,
+            time: Duration::from_secs(seconds),
+        }
+    }
+
+    /// Runs within the calling thread, which has a mount namespace of its own. Panics with a shrunken
+    /// case at the first divergence. `KERNEL_SEED` repeats a run.
+    pub fn run(&self, pair: Pair<'_>) -> Stats {
+        let mounted = Mounted::new(&self.layout.kinds());
+        let seed = number_from_env("KERNEL_SEED").unwrap_or_else(rand_seed);
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+        let strategy = strategy::case(&self.profile);
+        let start = Instant::now();
+        let mut stats = Stats::default();
+        while stats.cases < self.cases && start.elapsed() < self.time {
+            let mut case = strategy.new_tree(&mut runner).expect("a case").current();
+            case.options.extend(self.options.iter().cloned());
+            match self.run_one(&mounted, &case, pair) {
+                Ok(one) => stats.add(one),
+                Err(_) => self.fail(&mounted, case, seed, pair),
+            }
+        }
+        let took = start.elapsed().as_secs_f64();
+        let rate = stats.ops as f64 / took;
+        println!(
+            "{}: seed {seed}, {stats:?} in {took:.1} s, {rate:.0} ops/s",
+            self.name
+        );
+        if std::env::var_os("KERNEL_ENDS").is_some() {
+            println!("{}", stats.ends);
+        }
+        stats
+    }
+
+    /// Runs this one case instead; panics at a divergence.
+    pub fn run_case(&self, case: &Case, pair: Pair<'_>) {
+        let mounted = Mounted::new(&self.layout.kinds());
+        if let Err(found) = self.run_one(&mounted, case, pair) {
+            panic!("{} ({:?}) {found}\n\n{case:?}\n", self.name, self.layout);
+        }
+    }
+
+    fn run_one(&self, mounted: &Mounted, case: &Case, pair: Pair<'_>) -> Result<Stats, Divergence> {
+        let stack = Stack::new(mounted, &self.layout, self.profile.namespace, case);
+        let stack = stack.map_err(|e| Divergence {
+            step: None,
+            what: format!("writing layers: {e}"),
+        })?;
+        run_case(&Rc::new(stack), pair, &self.rules)
+    }
+
+    fn fail(&self, mounted: &Mounted, case: Case, seed: u64, pair: Pair<'_>) -> ! {
+        let end = Instant::now() + Duration::from_secs(20);
+        let mut divergence = None;
+        let case = minimise(case, &mut |case| {
+            Instant::now() < end
+                && self
+                    .run_one(mounted, case, pair)
+                    .map_err(|found| divergence = Some(found))
+                    .is_err()
+        });
+        // What was found last is not always what the smallest case shows.
+        let found = self.run_one(mounted, &case, pair).err().or(divergence);
+        let found = found.map_or_else(|| "not found again".into(), |d| d.to_string());
+        let Campaign { name, layout, .. } = self;
+        panic!("{name} (KERNEL_SEED={seed}, {layout:?}) {found}\n\n{case:?}\n");
+    }
+}
+
+fn number_from_env(key: &str) -> Option<u64> {
+    std::env::var(key).ok()?.parse().ok()
+}
+
+fn rand_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
+}
