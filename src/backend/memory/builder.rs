@@ -45,6 +45,13 @@ impl BuildError {
     }
 }
 
+/// Keeps the errno; the path stays in the source.
+impl From<BuildError> for BackendError {
+    fn from(e: BuildError) -> Self {
+        BackendError::with_source(e.errno(), e)
+    }
+}
+
 /// One thing to do.
 #[derive(Clone, Debug)]
 enum Step {
