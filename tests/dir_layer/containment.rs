@@ -62,6 +62,16 @@ fn a_directory_replaced_by_a_symlink_is_stale() {
 }
 
 #[test]
+fn a_removed_root_is_stale() {
+    let t = tempfile::tempdir().unwrap();
+    let layer = DirLayer::open_lower(t.path()).unwrap();
+    let root = layer.root().unwrap();
+    drop(t);
+    assert_eq!(errno(layer.root()), Errno::ESTALE);
+    assert!(root.list().unwrap().is_empty());
+}
+
+#[test]
 fn fifos_sockets_and_devices_never_open() {
     let t = Upper::new();
     mknod(&t.path("fifo"), SysType::Fifo, 0, 0);
@@ -127,11 +137,9 @@ fn racing_swaps_of_file_and_fifo_never_block() {
 
 #[test]
 fn a_mount_inside_the_layer_is_its_end() {
-    let t = tempfile::tempdir().unwrap();
     let layer = DirLayer::open_lower("/").unwrap();
     let root = layer.root().unwrap();
     assert_eq!(errno(root.lookup(&n("proc"))), Errno::EREMOTE);
-    drop(t);
 }
 
 #[test]

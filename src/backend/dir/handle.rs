@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -13,12 +14,25 @@ use crate::backend::{FileHandle, NodeRef, Result};
 use crate::errno::Errno;
 use crate::sys;
 
+/// While the inode's number is being given to a new file, ext4 answers `ENOMEM` (seen on 6.18): it is
+/// asked again this often, at this distance.
+const BEING_MADE_TRIES_MAX: usize = 20;
+const BEING_MADE_PAUSE: Duration = Duration::from_millis(1);
+
 /// The node that `handle` names. A handle comes from an attribute, which anybody may have written,
 /// and reaches the whole filesystem, so a directory is answered only if it lies below the layer's
 /// root (as in the kernel), and the content of what is not a directory is opened only if the
 /// user said so.
 pub(super) fn find(tree: &Arc<Tree>, handle: &FileHandle) -> Result<Option<NodeRef>> {
-    let fd = match sys::open_by_handle(tree.root.as_fd(), handle) {
+    let mut opened = sys::open_by_handle(tree.root.as_fd(), handle);
+    for _ in 0..BEING_MADE_TRIES_MAX {
+        if !matches!(opened, Err(Errno::ENOMEM)) {
+            break;
+        }
+        std::thread::sleep(BEING_MADE_PAUSE);
+        opened = sys::open_by_handle(tree.root.as_fd(), handle);
+    }
+    let fd = match opened {
         Ok(fd) => fd,
         // None such, none that this filesystem could make, or not for this process to ask.
         Err(

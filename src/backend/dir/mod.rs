@@ -43,12 +43,14 @@ mod tree;
 mod upper;
 mod workdir;
 
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use self::tree::{DirNode, Origin, Tree};
 use self::workdir::WorkLock;
 use super::{Capabilities, FileHandle, FsIdentity, LayerBackend, NodeRef, Result, UpperBackend};
+use crate::errno::Errno;
 use crate::error::Error;
 use crate::meta::{FileType, StatFs};
 use crate::path::display_path;
@@ -136,6 +138,9 @@ impl LayerBackend for DirLayer {
     }
 
     fn root(&self) -> Result<NodeRef> {
+        if resolve::statx_fd(self.tree.root.as_fd())?.stx_nlink == 0 {
+            return Err(Errno::ESTALE.into()); // It was removed.
+        }
         let (fd, key) = (self.tree.root.clone(), self.tree.root_key);
         let root = DirNode::pinned(&self.tree, fd, key, FileType::Directory, Origin::Tree);
         Ok(root)
