@@ -148,4 +148,3 @@ impl From<nix::errno::Errno> for Errno {
         Errno(e as i32)
     }
 }
-impl std::error::Error for Errno {}
