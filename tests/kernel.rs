@@ -24,6 +24,7 @@ use layerstack::testing::{Case, LayerSpec, NodeSpec};
 use layerstack::{Op, RenameFlags};
 use support::fs::Fs;
 use support::namespace::{as_user, in_mount_namespace, require_kernel};
+use support::ours::{DirSystem, MemSystem};
 use support::runner::{Campaign, Pair};
 use support::system::{Dirs, HandOver, KernelSystem, Layout, Stack};
 
@@ -32,6 +33,38 @@ const TWICE: Pair<'static> = Pair {
     left: &KernelSystem::open,
     right: &KernelSystem::open,
 };
+
+/// The kernel and the engine on real directories.
+const DIRS: Pair<'static> = Pair {
+    left: &KernelSystem::open,
+    right: &DirSystem::open,
+};
+
+/// The kernel and the engine in memory.
+const MEMORY: Pair<'static> = Pair {
+    left: &KernelSystem::open,
+    right: &MemSystem::open,
+};
+
+#[test]
+fn directories_equal_the_kernel_on_ext4() {
+    if require_kernel() {
+        let mut campaign = Campaign::new("dir ext4", Layout::same(Fs::Ext4), Profile::root());
+        campaign.rules = campaign.rules.kernel_against_engine();
+        in_mount_namespace(|| campaign.run(DIRS));
+    }
+}
+
+#[test]
+fn memory_equals_the_kernel() {
+    if require_kernel() {
+        let layout = Layout::same(Fs::Ext4);
+        let mut campaign = Campaign::new("memory", layout, Profile::root());
+        campaign.rules = campaign.rules.origins_differ().kernel_against_engine();
+        campaign.rules.merged.inode_labels = false;
+        in_mount_namespace(|| campaign.run(MEMORY));
+    }
+}
 
 fn run(campaign: Campaign) {
     if require_kernel() {

@@ -14,7 +14,7 @@ use crate::rules::copy_up;
 use crate::rules::origin::{self, Origin};
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::rules::xattr;
-use crate::xattr_name::XattrName;
+use crate::xattr_name::{OverlayAttr, XattrName};
 
 /// What happens to the engine's state once a step has been executed. Given the bound objects.
 pub(crate) type Effect = Box<dyn FnOnce(&[Option<NodeRef>]) + Send>;
@@ -132,6 +132,7 @@ impl<'a> Build<'a> {
             if let Some(node) = at.upper() {
                 let obj = self.object(LayerId::Upper, at.path(), Some(node));
                 self.uppers.insert(at.id, obj);
+                self.record_origin(&at, obj)?;
                 break obj;
             }
             let (parent, name) = match at.place() {
@@ -148,6 +149,51 @@ impl<'a> Build<'a> {
             self.uppers.insert(child.id, obj);
         }
         Ok(obj)
+    }
+
+    /// Stores the origin of a merged upper directory that has none, as the kernel does when it looks
+    /// the directory up (rule R065).
+    fn record_origin(&mut self, inode: &Arc<Inode>, object: Obj) -> Res<()> {
+        let state = inode.state();
+        let (Some(lower), Some(upper)) = (state.lowers.first(), &state.upper) else {
+            return Ok(());
+        };
+        let InodePlace::At(parent, _) = inode.place() else {
+            return Ok(());
+        };
+        if !inode.is_dir() || state.origin_recorded {
+            return Ok(());
+        }
+        if upper
+            .overlay_attr(OverlayAttr::Origin)
+            .in_layer(LayerId::Upper)?
+            .is_none()
+        {
+            let meta = lower
+                .node
+                .metadata()
+                .in_layer(LayerId::Lower(lower.layer))?;
+            if let Some(value) = self.origin(lower, &meta)? {
+                let value = Some(value);
+                let step = Step::SetOverlay {
+                    object,
+                    attr: OverlayAttr::Origin,
+                    value,
+                };
+                self.plan.push(Role::Neutral, step);
+                if let Some(node) = parent.upper() {
+                    let dir = self.object(LayerId::Upper, parent.path(), Some(node));
+                    self.mark_impure(&parent, dir);
+                }
+            }
+        }
+        let Some(last) = self.plan.steps.len().checked_sub(1) else {
+            inode.update(|s| s.origin_recorded = true);
+            return Ok(());
+        };
+        let inode = inode.clone();
+        self.then(last, move |_| inode.update(|s| s.origin_recorded = true));
+        Ok(())
     }
 
     /// Marks the upper directory of `inode` impure unless it is, or will be.
@@ -238,6 +284,7 @@ impl<'a> Build<'a> {
             copied.update(|s| {
                 s.upper = node;
                 s.origin_mark |= copied.is_dir();
+                s.origin_recorded = true;
                 s.impure = false;
             });
         });

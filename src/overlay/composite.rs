@@ -123,10 +123,11 @@ pub(crate) fn copy(core: &Arc<Core>, base: &Arc<Inode>, from: &Path, to: &Path) 
     let meta = core.metadata(source.inode())?;
     {
         let _tree = core.read();
-        if let Ok(existing) = core.walk_path(base, to, true)
-            && core.is_same(&existing, source.inode())?
-        {
-            return Err(Errno::EINVAL.into());
+        if let Ok(existing) = core.walk_path(base, to, true) {
+            let other = core.metadata(&existing)?;
+            if (other.dev, other.ino) == (meta.dev, meta.ino) {
+                return Err(Errno::EINVAL.into());
+            }
         }
     }
     let options = OpenOptions::new()
@@ -135,7 +136,6 @@ pub(crate) fn copy(core: &Arc<Core>, base: &Arc<Inode>, from: &Path, to: &Path) 
         .truncate(true)
         .mode(meta.mode);
     let target = core.open(base, to, &options)?;
-    let mut copied = 0;
     let mut buffer = vec![0; COPY_BUFFER_BYTES];
     let (from, to) = (source.real()?, target.real()?);
     let mut at = 0;
@@ -153,7 +153,6 @@ pub(crate) fn copy(core: &Arc<Core>, base: &Arc<Inode>, from: &Path, to: &Path) 
             let data = part.get(..n).unwrap_or_default();
             crate::overlay::execute::write_all(&*to.file, data, offset).in_layer(LayerId::Upper)?;
             offset += n as u64;
-            copied += n as u64;
         }
         if offset <= at {
             break;
@@ -164,5 +163,5 @@ pub(crate) fn copy(core: &Arc<Core>, base: &Arc<Inode>, from: &Path, to: &Path) 
         to.file.set_len(meta.size).in_layer(LayerId::Upper)?;
     }
     core.set_attr(target.inode(), &SetAttr::mode(meta.mode))?;
-    Ok(copied)
+    Ok(meta.size)
 }

@@ -333,6 +333,7 @@ fn root_inode(
         opaque: false,
         impure,
         origin_mark: true,
+        origin_recorded: true,
         xattr_whiteouts,
         metacopy: false,
         hard_linked: false,

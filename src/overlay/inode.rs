@@ -35,6 +35,10 @@ pub(crate) struct State {
     pub(crate) impure: bool,
     /// The directory may hold whiteouts although it is not merged: it has the origin mark (rule R080).
     pub(crate) origin_mark: bool,
+    /// It is known that the merged upper directory records its origin. The kernel stores a missing one
+    /// when the directory is looked up; here reading never writes, so the next change in the
+    /// directory does (rule R065).
+    pub(crate) origin_recorded: bool,
     /// A lower in the stack is marked as holding xattr whiteouts.
     pub(crate) xattr_whiteouts: bool,
     /// The upper file has no data; they are in the last of `lowers`.

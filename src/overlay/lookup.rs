@@ -105,7 +105,11 @@ impl Core {
         let upper_opaque = lookup.opaque;
         let root_lowers = || self.root().state().lowers;
         let mut from_root = lookup.is_absolute();
-        let mut stack = if from_root { root_lowers() } else { parent.lowers.clone() };
+        let mut stack = if from_root {
+            root_lowers()
+        } else {
+            parent.lowers.clone()
+        };
         let mut i = 0;
         let mut lowers: Vec<Lower> = Vec::new();
         let mut first_meta: Option<Metadata> = None;
@@ -193,6 +197,7 @@ impl Core {
             opaque: upper.is_some() && is_dir && upper_opaque,
             impure,
             origin_mark,
+            origin_recorded: false,
             xattr_whiteouts: lookup.xattr_whiteouts,
             metacopy: upper.is_some() && upper_metacopy,
             hard_linked: !is_dir && first_meta.is_some_and(|m| m.nlink > 1),

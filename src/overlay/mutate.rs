@@ -173,6 +173,7 @@ impl Build<'_> {
             opaque,
             impure: false,
             origin_mark: false,
+            origin_recorded: true,
             xattr_whiteouts: false,
             metacopy: false,
             hard_linked: false,

@@ -386,7 +386,7 @@ macro_rules! operations {
             }
 
             /// Copies data (holes stay holes) and permission bits of the file `from` into `to`, which
-            /// is created or truncated. Answers the number of data bytes copied. Several steps.
+            /// is created or truncated. Answers the size in bytes. Several steps.
             ///
             /// # Errors
             /// `EINVAL` if both are one file; as [`open`](Self::open).

@@ -281,7 +281,14 @@ impl RealFs {
 
     fn copy(&mut self, from: &Path, to: &Path) -> Answer {
         let source = open(from, &OpenOptions::new().read(true))?;
-        let mode = stat_at(source.as_fd(), Path::new(""), false)?.mode;
+        let meta = stat_at(source.as_fd(), Path::new(""), false)?;
+        let mode = meta.mode;
+        let existing = self.apply(&Op::Metadata { path: to.to_path_buf(), follow: true });
+        if let Ok(Outcome::Metadata(other)) = existing
+            && (other.dev, other.ino) == (meta.dev, meta.ino)
+        {
+            return Err(Errno::EINVAL);
+        }
         let options = OpenOptions::new().write(true).create(true).truncate(true);
         let target = open(to, &options.mode(mode))?;
         let len = rustix::fs::seek(&source, SeekFrom::End(0))?;

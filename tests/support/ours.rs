@@ -1,0 +1,178 @@
+//! This crate as a system: real directories or memory, through the engine.
+
+use std::rc::Rc;
+
+use layerstack::backend::LayerBackend;
+use layerstack::backend::memory::MemLayer;
+use layerstack::testing::{SnapshotOptions, TreeSnapshot};
+use layerstack::{
+    DirLayer, DirLayerOptions, Errno, LayerStack, Op, Outcome, Overlay, OverlayOptions, Session,
+};
+use std::sync::Arc;
+
+use super::system::{Dirs, Stack, System, upper_snapshot};
+
+type Layer = Arc<dyn LayerBackend>;
+
+fn errno(e: layerstack::Error) -> Errno {
+    e.errno()
+}
+
+/// The engine on real directories.
+pub struct DirSystem {
+    session: Option<Session>,
+    dirs: Dirs,
+    layers: DirLayerOptions,
+    merged: SnapshotOptions,
+    layer: SnapshotOptions,
+}
+
+impl DirSystem {
+    /// Opens the stack's directories.
+    pub fn open(dirs: &Dirs, stack: &Rc<Stack>) -> Result<Box<dyn System>, Errno> {
+        let mut system = DirSystem {
+            session: None,
+            dirs: dirs.clone(),
+            layers: DirLayerOptions::new().namespace(stack.namespace),
+            merged: stack.merged_options(),
+            layer: stack.layer_options(),
+        };
+        system.remount()?;
+        Ok(Box::new(system))
+    }
+
+    fn try_open(&self) -> Result<Overlay, Errno> {
+        let mut lowers: Vec<Layer> = Vec::new();
+        for path in &self.dirs.lowers {
+            lowers.push(Arc::new(self.layers.open_lower(path).map_err(errno)?));
+        }
+        let stack = LayerStack::from_top(lowers).map_err(errno)?;
+        match (&self.dirs.upper, &self.dirs.work) {
+            (Some(upper), Some(work)) => {
+                let upper = self.layers.open_upper(upper, work).map_err(errno)?;
+                let options = OverlayOptions::new().durable(false);
+                Overlay::with_options(&stack, upper, options).map_err(errno)
+            }
+            _ => Overlay::read_only(&stack).map_err(errno),
+        }
+    }
+
+    fn session(&mut self) -> &mut Session {
+        self.session.as_mut().expect("open")
+    }
+}
+
+impl System for DirSystem {
+    fn apply(&mut self, op: &Op) -> Result<Outcome, Errno> {
+        self.session().apply(op).map_err(errno)
+    }
+
+    fn merged(&mut self) -> TreeSnapshot {
+        TreeSnapshot::default()
+    }
+
+    fn upper(&mut self) -> TreeSnapshot {
+        upper_snapshot(&self.dirs, &self.layer)
+    }
+
+    fn remount(&mut self) -> Result<(), Errno> {
+        self.session = None;
+        self.session = Some(Session::new(self.try_open()?));
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> Result<(), Errno> {
+        self.session = None;
+        self.dirs.rotate()?;
+        self.remount()
+    }
+}
+
+/// The engine in memory: the directories are read once.
+pub struct MemSystem {
+    session: Option<Session>,
+    /// Topmost first.
+    lowers: Vec<Arc<MemLayer>>,
+    upper: Option<Arc<MemLayer>>,
+    merged: SnapshotOptions,
+    layer: SnapshotOptions,
+    namespace: layerstack::XattrNamespace,
+}
+
+impl MemSystem {
+    /// Reads the stack's directories into memory.
+    pub fn open(dirs: &Dirs, stack: &Rc<Stack>) -> Result<Box<dyn System>, Errno> {
+        let import = |path: &std::path::PathBuf| {
+            let builder = MemLayer::builder().namespace(stack.namespace).import(path);
+            builder.build().map(Arc::new).map_err(|e| e.errno())
+        };
+        let lowers = dirs
+            .lowers
+            .iter()
+            .map(import)
+            .collect::<Result<Vec<_>, _>>()?;
+        let upper = dirs.upper.as_ref().map(import).transpose()?;
+        let mut system = MemSystem {
+            session: None,
+            lowers,
+            upper,
+            merged: stack.merged_options(),
+            layer: stack.layer_options(),
+            namespace: stack.namespace,
+        };
+        system.reopen()?;
+        Ok(Box::new(system))
+    }
+
+    fn reopen(&mut self) -> Result<(), Errno> {
+        self.session = None;
+        let stack = LayerStack::from_top(self.lowers.clone()).map_err(errno)?;
+        let overlay = match &self.upper {
+            Some(upper) => Overlay::new(&stack, upper.clone()),
+            None => Overlay::read_only(&stack),
+        };
+        self.session = Some(Session::new(overlay.map_err(errno)?));
+        Ok(())
+    }
+
+    /// The upper as a new open would find it: a clone has swept its work directory.
+    fn save(&mut self) {
+        self.session = None;
+        self.upper = self.upper.take().map(|upper| Arc::new((*upper).clone()));
+    }
+}
+
+impl System for MemSystem {
+    fn apply(&mut self, op: &Op) -> Result<Outcome, Errno> {
+        self.session
+            .as_mut()
+            .expect("open")
+            .apply(op)
+            .map_err(errno)
+    }
+
+    fn merged(&mut self) -> TreeSnapshot {
+        TreeSnapshot::default()
+    }
+
+    fn upper(&mut self) -> TreeSnapshot {
+        match &self.upper {
+            Some(upper) => TreeSnapshot::of_backend(upper, &self.layer).expect("upper"),
+            None => TreeSnapshot::default(),
+        }
+    }
+
+    fn remount(&mut self) -> Result<(), Errno> {
+        self.save();
+        self.reopen()
+    }
+
+    fn rotate(&mut self) -> Result<(), Errno> {
+        self.save();
+        if let Some(old) = self.upper.take() {
+            self.lowers.insert(0, old);
+            self.upper = Some(Arc::new(MemLayer::with_namespace(self.namespace)));
+        }
+        self.reopen()
+    }
+}
