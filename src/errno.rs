@@ -146,3 +146,4 @@ impl From<nix::errno::Errno> for Errno {
         Errno(e as i32)
     }
 }
+impl std::error::Error for Errno {}

@@ -9,16 +9,21 @@ mod op;
 mod overlay;
 mod path;
 mod rules;
+mod sys;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod xattr_name;
 
+pub use backend::dir::{DirLayer, DirLayerOptions};
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, LayerId, Result};
 pub use meta::{DeviceId, FileType, Metadata, SetAttr, SetTime, StatFs, Timestamp};
 pub use op::{EntryInfo, Op, OpenOptions, Outcome, RenameFlags};
+pub use overlay::apply::Session;
+pub use overlay::file::File;
 pub use overlay::options::{CopyObserver, CopyProgress, OverlayOptions};
 pub use overlay::stack::{DirEntry, LayerStack};
+pub use overlay::union::{Dir, Overlay};
 pub use path::{DisplayBytes, NAME_BYTES_MAX, Name, SYMLINK_HOPS_MAX, display_bytes, display_path};
 pub use rules::change::ChangeKind;
 pub use rules::plan::{Cost, Obj, Place, Plan, PlanObject, PlannedStep, Role, Step};

@@ -149,7 +149,7 @@ impl RenameFlags {
 /// One operation on a merged tree.
 ///
 /// Paths are inside the union. `follow`: whether a symlink as the last component is followed. A
-/// `slot` names a file held open across operations by a [`Session`].
+/// `slot` names a file held open across operations by a [`Session`](crate::Session).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[allow(

@@ -105,7 +105,10 @@ impl<'a> Build<'a> {
 
     /// A free place in the work directory.
     pub(crate) fn temp(&mut self) -> Res<Place> {
-        Ok(Place { dir: self.work()?, name: self.core.temp_name()? })
+        Ok(Place {
+            dir: self.work()?,
+            name: self.core.temp_name()?,
+        })
     }
 
     /// Appends a step and what follows from it.
@@ -245,7 +248,11 @@ impl<'a> Build<'a> {
         if !meta.is_symlink() {
             return Ok(None);
         }
-        lower.node.read_link().in_layer(LayerId::Lower(lower.layer)).map(Some)
+        lower
+            .node
+            .read_link()
+            .in_layer(LayerId::Lower(lower.layer))
+            .map(Some)
     }
 
     /// The attributes that copying `node` copies (rules R221 to R223), sorted.
@@ -262,11 +269,18 @@ impl<'a> Build<'a> {
         if !copy_up::records_origin(meta) || !self.can_record_origin(meta)? {
             return Ok(None);
         }
-        let handle = lower.node.file_handle().in_layer(LayerId::Lower(lower.layer))?;
+        let handle = lower
+            .node
+            .file_handle()
+            .in_layer(LayerId::Lower(lower.layer))?;
         let backend = self.core.lowers.get(lower.layer).map(|l| &l.backend);
         let uuid = backend.and_then(|b| b.identity().uuid).unwrap_or_default();
         Ok(Some(match handle {
-            Some(handle) => origin::encode(&Origin { uuid, handle, upper: false }),
+            Some(handle) => origin::encode(&Origin {
+                uuid,
+                handle,
+                upper: false,
+            }),
             None => Vec::new(),
         }))
     }
@@ -299,8 +313,10 @@ impl<'a> Build<'a> {
             }
         }
         let mut slots: Vec<_> = steps.into_iter().map(Some).collect();
-        self.plan.steps =
-            order.iter().filter_map(|i| slots.get_mut(*i).and_then(Option::take)).collect();
+        self.plan.steps = order
+            .iter()
+            .filter_map(|i| slots.get_mut(*i).and_then(Option::take))
+            .collect();
         for (at, _) in &mut self.effects {
             *at = new_index.get(*at).copied().unwrap_or(*at);
         }

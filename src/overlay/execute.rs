@@ -48,7 +48,10 @@ impl Core {
                 Err(e) => break Err(e),
             }
         };
-        self.discard(staged, result.as_ref().ok().map(|(_, bound)| bound.as_slice()));
+        self.discard(
+            staged,
+            result.as_ref().ok().map(|(_, bound)| bound.as_slice()),
+        );
         result
     }
 
@@ -124,7 +127,11 @@ impl Core {
     /// Runs the staging steps of one copy-up.
     fn stage(&self, prepared: &Prepared, segment: &Segment) -> Res<Staged> {
         let mut run = Run::new(self, &prepared.plan, prepared.bound.clone())?;
-        let steps = prepared.plan.steps.get(segment.steps.clone()).unwrap_or_default();
+        let steps = prepared
+            .plan
+            .steps
+            .get(segment.steps.clone())
+            .unwrap_or_default();
         for planned in steps {
             if let Err(e) = run.step(&planned.step, planned.role) {
                 run.undo();
@@ -144,7 +151,10 @@ impl Core {
     fn discard(&self, staged: Vec<Staged>, used: Option<&[Option<NodeRef>]>) {
         for copy in staged {
             let is_used = used.is_some_and(|bound| {
-                bound.iter().flatten().any(|node| Arc::ptr_eq(node, &copy.node))
+                bound
+                    .iter()
+                    .flatten()
+                    .any(|node| Arc::ptr_eq(node, &copy.node))
             });
             if is_used {
                 continue;
@@ -159,7 +169,12 @@ impl Core {
 
     /// Executes a plan. Call with the tree's write lock held.
     fn execute(&self, prepared: Prepared) -> Res<Vec<Option<NodeRef>>> {
-        let Prepared { plan, bound, effects, segments } = prepared;
+        let Prepared {
+            plan,
+            bound,
+            effects,
+            segments,
+        } = prepared;
         let mut effects = effects;
         effects.sort_by_key(|(at, _)| *at);
         let mut effects = effects.into_iter().peekable();
@@ -199,18 +214,34 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(core: &'a Core, plan: &'a Plan, bound: Vec<Option<NodeRef>>) -> Res<Self> {
-        let upper = if plan.is_empty() { None } else { Some(core.upper()?) };
-        Ok(Run { core, upper, plan, bound, temps: Vec::new() })
-    }
-
-    fn node(&self, obj: Obj) -> Res<&NodeRef> {
-        self.bound.get(obj.0).and_then(Option::as_ref).ok_or_else(|| {
-            Fail::from(Errno::EIO).with_detail("a plan used an object before creating it")
+        let upper = if plan.is_empty() {
+            None
+        } else {
+            Some(core.upper()?)
+        };
+        Ok(Run {
+            core,
+            upper,
+            plan,
+            bound,
+            temps: Vec::new(),
         })
     }
 
+    fn node(&self, obj: Obj) -> Res<&NodeRef> {
+        self.bound
+            .get(obj.0)
+            .and_then(Option::as_ref)
+            .ok_or_else(|| {
+                Fail::from(Errno::EIO).with_detail("a plan used an object before creating it")
+            })
+    }
+
     fn layer(&self, obj: Obj) -> LayerId {
-        self.plan.objects.get(obj.0).map_or(LayerId::Upper, |o| o.layer)
+        self.plan
+            .objects
+            .get(obj.0)
+            .map_or(LayerId::Upper, |o| o.layer)
     }
 
     fn at<'p>(&'p self, place: &'p Place) -> Res<At<'p>> {
@@ -240,7 +271,9 @@ impl<'a> Run<'a> {
                 self.bind(*object, made);
             }
             Step::Tmpfile { dir, node, object } => {
-                let made = upper.tmpfile(self.node(*dir)?, node).in_layer(LayerId::Upper)?;
+                let made = upper
+                    .tmpfile(self.node(*dir)?, node)
+                    .in_layer(LayerId::Upper)?;
                 self.bind(*object, made);
             }
             Step::Whiteout { at } => {
@@ -249,21 +282,37 @@ impl<'a> Run<'a> {
             }
             Step::CopyData { from, to, size, .. } => self.copy_data(*from, *to, *size)?,
             Step::CopyXattrs { from, to, names } => self.copy_xattrs(upper, *from, *to, names)?,
-            Step::SetXattr { object, name, value, mode } => {
+            Step::SetXattr {
+                object,
+                name,
+                value,
+                mode,
+            } => {
                 let (node, key) = (self.node(*object)?, AttrKey::Raw(name));
-                upper.set_xattr(node, key, value.as_deref(), *mode).in_layer(LayerId::Upper)?;
+                upper
+                    .set_xattr(node, key, value.as_deref(), *mode)
+                    .in_layer(LayerId::Upper)?;
             }
-            Step::SetOverlay { object, attr, value } => {
+            Step::SetOverlay {
+                object,
+                attr,
+                value,
+            } => {
                 let (node, key) = (self.node(*object)?, AttrKey::Overlay(*attr));
                 upper
                     .set_xattr(node, key, value.as_deref(), XattrMode::Set)
                     .in_layer(LayerId::Upper)?;
             }
             Step::SetAttr { object, attr } => {
-                upper.set_attr(self.node(*object)?, attr).in_layer(LayerId::Upper)?;
+                upper
+                    .set_attr(self.node(*object)?, attr)
+                    .in_layer(LayerId::Upper)?;
             }
             Step::SetLen { object, len } => {
-                let file = self.node(*object)?.open(Access::Write).in_layer(LayerId::Upper)?;
+                let file = self
+                    .node(*object)?
+                    .open(Access::Write)
+                    .in_layer(LayerId::Upper)?;
                 file.set_len(*len).in_layer(LayerId::Upper)?;
             }
             Step::Sync { object } => {
@@ -271,11 +320,15 @@ impl<'a> Run<'a> {
                 upper.sync(SyncScope::Node(node)).in_layer(LayerId::Upper)?;
             }
             Step::Link { object, to } => {
-                upper.link(self.node(*object)?, self.at(to)?).in_layer(LayerId::Upper)?;
+                upper
+                    .link(self.node(*object)?, self.at(to)?)
+                    .in_layer(LayerId::Upper)?;
                 self.remember(to, RemoveKind::NonDirectory);
             }
             Step::Rename { from, to, how } => {
-                upper.rename(self.at(from)?, self.at(to)?, *how).in_layer(LayerId::Upper)?;
+                upper
+                    .rename(self.at(from)?, self.at(to)?, *how)
+                    .in_layer(LayerId::Upper)?;
                 if *how != RenameHow::Exchange {
                     self.temps.retain(|(place, _)| place != from);
                 }
@@ -341,14 +394,29 @@ impl<'a> Run<'a> {
     /// Copies the data of a file, extent by extent, holes left out (rules R228 to R230).
     fn copy_data(&self, from: Obj, to: Obj, size: u64) -> Res<()> {
         let layer = self.layer(from);
-        let path = self.plan.objects.get(to.0).map_or(Path::new(""), |o| &o.path);
+        let path = self
+            .plan
+            .objects
+            .get(to.0)
+            .map_or(Path::new(""), |o| &o.path);
         let source = self.node(from)?.open(Access::Read).in_layer(layer)?;
-        let target = self.node(to)?.open(Access::Write).in_layer(LayerId::Upper)?;
-        let mut copier = Copier { core: self.core, path, size, done: 0, buffer: Vec::new() };
+        let target = self
+            .node(to)?
+            .open(Access::Write)
+            .in_layer(LayerId::Upper)?;
+        let mut copier = Copier {
+            core: self.core,
+            path,
+            size,
+            done: 0,
+            buffer: Vec::new(),
+        };
         copier.report()?;
         let mut end = 0;
         while end < size {
-            let Some(extent) = source.next_data(end).in_layer(layer)? else { break };
+            let Some(extent) = source.next_data(end).in_layer(layer)? else {
+                break;
+            };
             let extent = extent.start.max(end)..extent.end.min(size);
             if extent.is_empty() {
                 break;
@@ -374,9 +442,14 @@ struct Copier<'a> {
 
 impl Copier<'_> {
     fn report(&self) -> Res<()> {
-        let Some(observer) = &self.core.options.copy_observer else { return Ok(()) };
-        let progress =
-            CopyProgress { path: self.path, bytes_done: self.done, size: self.size };
+        let Some(observer) = &self.core.options.copy_observer else {
+            return Ok(());
+        };
+        let progress = CopyProgress {
+            path: self.path,
+            bytes_done: self.done,
+            size: self.size,
+        };
         match observer.progress(&progress) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => {
@@ -397,7 +470,11 @@ impl Copier<'_> {
         let mut shared = false;
         while at < extent.end {
             let left = extent.end - at;
-            let chunk = if shared { left } else { left.min(COPY_CHUNK_BYTES) };
+            let chunk = if shared {
+                left
+            } else {
+                left.min(COPY_CHUNK_BYTES)
+            };
             let mut copied = 0;
             if in_kernel {
                 match target.clone_range(source, at, at, chunk) {

@@ -103,18 +103,10 @@ impl Core {
         }
         let upper_metacopy = lookup.metacopy;
         let upper_opaque = lookup.opaque;
-        let root_stack;
-        let mut stack = &parent.lowers;
-        let mut from_root = false;
+        let root_lowers = || self.root().state().lowers;
+        let mut from_root = lookup.is_absolute();
+        let mut stack = if from_root { root_lowers() } else { parent.lowers.clone() };
         let mut i = 0;
-        if lookup.is_absolute() {
-            root_stack = self.root().state().lowers;
-            stack = &root_stack;
-            from_root = true;
-        } else {
-            root_stack = parent.lowers.clone();
-        }
-        let mut whole_root: Arc<[Lower]> = root_stack.clone();
         let mut lowers: Vec<Lower> = Vec::new();
         let mut first_meta: Option<Metadata> = None;
         while !lookup.stop {
@@ -151,9 +143,8 @@ impl Core {
             }
             if lookup.is_absolute() && !from_root && !lookup.stop {
                 from_root = true;
-                whole_root = self.root().state().lowers;
                 i = lower.layer + 1;
-                stack = &whole_root;
+                stack = root_lowers();
             }
         }
         lookup

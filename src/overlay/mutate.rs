@@ -8,7 +8,7 @@ use crate::acl::{self, Acl};
 use crate::backend::{NewKind, NewNode, NodeRef, XattrMode};
 use crate::errno::Errno;
 use crate::error::LayerId;
-use crate::meta::{Metadata, SetAttr};
+use crate::meta::{FileType, Metadata, SetAttr};
 use crate::op::RenameFlags;
 use crate::overlay::build::{Build, Data};
 use crate::overlay::core::{Core, Fail, InLayer, Res};
@@ -50,7 +50,9 @@ impl Core {
         if Arc::ptr_eq(a, b) {
             return Ok(true);
         }
-        let (Some(x), Some(y)) = (a.upper(), b.upper()) else { return Ok(false) };
+        let (Some(x), Some(y)) = (a.upper(), b.upper()) else {
+            return Ok(false);
+        };
         if a.is_dir() || b.is_dir() {
             return Ok(false);
         }
@@ -92,7 +94,15 @@ impl Core {
             xattrs.push((XattrName::new(acl::DEFAULT)?, default));
         }
         let (gid, mode) = create::inherit_group(meta.mode, meta.gid, is_dir, mode);
-        Ok((NewNode { kind: spec.kind.clone(), mode, uid: None, gid }, xattrs))
+        Ok((
+            NewNode {
+                kind: spec.kind.clone(),
+                mode,
+                uid: None,
+                gid,
+            },
+            xattrs,
+        ))
     }
 }
 
@@ -103,7 +113,10 @@ trait InLayerErrno<T> {
 
 impl<T> InLayerErrno<T> for Result<T, Errno> {
     fn in_layer_errno(self, layer: LayerId) -> Res<T> {
-        self.map_err(|errno| Fail { layer: Some(layer), ..errno.into() })
+        self.map_err(|errno| Fail {
+            layer: Some(layer),
+            ..errno.into()
+        })
     }
 }
 
@@ -113,7 +126,7 @@ fn bound(objects: &[Option<NodeRef>], obj: Obj) -> Option<NodeRef> {
 
 impl Build<'_> {
     /// Creates an object at a name that shows nothing (rules R112 to R121).
-    pub(crate) fn create(&mut self, target: &Target, spec: &Spec) -> Res<Obj> {
+    pub(crate) fn create(&mut self, target: &Target, spec: &Spec) -> Res<Arc<Inode>> {
         let Target { dir, name, found } = target;
         self.core.upper()?;
         if let NewKind::CharDevice(rdev) = &spec.kind
@@ -129,7 +142,10 @@ impl Build<'_> {
         let opaque = over_whiteout && file_type.is_dir();
         let object = self.object(LayerId::Upper, path_of(dir, name), None);
         let facts = create::Facts {
-            place: Place { dir: upper_dir, name: name.clone() },
+            place: Place {
+                dir: upper_dir,
+                name: name.clone(),
+            },
             node,
             xattrs,
             over_whiteout,
@@ -139,25 +155,20 @@ impl Build<'_> {
             temp: temp.name,
         };
         let commit = create::plan(&mut self.plan, object, &facts);
-        let inode = self.pure_upper(file_type, opaque, None);
-        let (dir, name) = (dir.clone(), name.clone());
+        let inode = self.pure_upper(file_type, opaque);
+        let (made, dir, name) = (inode.clone(), dir.clone(), name.clone());
         self.then(commit, move |objects| {
-            inode.update(|s| s.upper = bound(objects, object));
-            inode.set_place(InodePlace::At(dir.clone(), name.clone()));
-            dir.set_child(&name, &inode);
+            made.update(|s| s.upper = bound(objects, object));
+            made.set_place(InodePlace::At(dir.clone(), name.clone()));
+            dir.set_child(&name, &made);
         });
-        Ok(object)
+        Ok(inode)
     }
 
     /// An inode without lowers, for an object that a step will make.
-    fn pure_upper(
-        &self,
-        file_type: crate::meta::FileType,
-        opaque: bool,
-        upper: Option<NodeRef>,
-    ) -> Arc<Inode> {
+    fn pure_upper(&self, file_type: FileType, opaque: bool) -> Arc<Inode> {
         let state = State {
-            upper,
+            upper: None,
             lowers: Arc::from([]),
             opaque,
             impure: false,
@@ -177,19 +188,35 @@ impl Build<'_> {
         if !self.core.upper()?.capabilities().tmpfile {
             return Err(Fail::rule(Errno::EOPNOTSUPP, "R119"));
         }
-        let (node, xattrs) = self.core.born(dir, &Spec { kind: NewKind::File, mode })?;
+        let (node, xattrs) = self.core.born(
+            dir,
+            &Spec {
+                kind: NewKind::File,
+                mode,
+            },
+        )?;
         let upper_dir = self.upper(dir, Data::Full)?;
         let object = self.object(LayerId::Upper, "(unnamed)".into(), None);
-        let first = Step::Tmpfile { dir: upper_dir, node, object };
+        let first = Step::Tmpfile {
+            dir: upper_dir,
+            node,
+            object,
+        };
         let mut last = self.plan.push(Role::Stage, first);
         for (name, value) in xattrs {
-            let step =
-                Step::SetXattr { object, name, value: Some(value), mode: XattrMode::Set };
+            let step = Step::SetXattr {
+                object,
+                name,
+                value: Some(value),
+                mode: XattrMode::Set,
+            };
             last = self.plan.push(Role::Stage, step);
         }
-        let inode = self.pure_upper(crate::meta::FileType::Regular, false, None);
+        let inode = self.pure_upper(FileType::Regular, false);
         let made = inode.clone();
-        self.then(last, move |objects| made.update(|s| s.upper = bound(objects, object)));
+        self.then(last, move |objects| {
+            made.update(|s| s.upper = bound(objects, object))
+        });
         Ok(inode)
     }
 
@@ -203,10 +230,12 @@ impl Build<'_> {
             self.mark_impure(&target.dir, upper_dir);
         }
         let temp = self.temp()?;
-        let place = Place { dir: upper_dir, name: target.name.clone() };
+        let place = Place {
+            dir: upper_dir,
+            name: target.name.clone(),
+        };
         let over_whiteout = target.found.is_whiteout();
-        let commit =
-            create::plan_link(&mut self.plan, object, place, over_whiteout, temp);
+        let commit = create::plan_link(&mut self.plan, object, place, over_whiteout, temp);
         let (dir, name, source) = (target.dir.clone(), target.name.clone(), source.clone());
         self.then(commit, move |_| {
             if unnamed {
@@ -234,8 +263,9 @@ impl Build<'_> {
         let inode = target.inode()?.clone();
         let state = inode.state();
         let is_dir = inode.is_dir();
-        let positive =
-            self.core.is_lower_positive(&target.dir, &target.name, &target.found)?;
+        let positive = self
+            .core
+            .is_lower_positive(&target.dir, &target.name, &target.found)?;
         let mut whiteouts = Vec::new();
         if is_dir && remove::checks_merged_view(positive, state.is_pure_upper()) {
             let emptiness = self.core.emptiness(&inode)?;
@@ -245,7 +275,10 @@ impl Build<'_> {
             whiteouts = emptiness.upper_whiteouts;
         }
         let upper_dir = self.upper(&target.dir, Data::Full)?;
-        let place = Place { dir: upper_dir, name: target.name.clone() };
+        let place = Place {
+            dir: upper_dir,
+            name: target.name.clone(),
+        };
         if let Some(node) = &state.upper
             && !whiteouts.is_empty()
         {
@@ -343,8 +376,10 @@ impl Build<'_> {
             None => false,
         };
         let new_in_old = source.is_dir() && new.dir.is_within(&source);
-        let old_in_new =
-            new.found.inode().is_some_and(|n| n.is_dir() && old.dir.is_within(n));
+        let old_in_new = new
+            .found
+            .inode()
+            .is_some_and(|n| n.is_dir() && old.dir.is_within(n));
         if !rename::check(&facts, same, new_in_old, old_in_new, wants_dir)? {
             return Ok(false);
         }
@@ -368,8 +403,14 @@ impl Build<'_> {
         let old_obj = self.upper(&source, Data::Full)?;
         let new_dir = self.upper(&new.dir, Data::Full)?;
         let old_dir = self.upper(&old.dir, Data::Full)?;
-        let to = Place { dir: new_dir, name: new.name.clone() };
-        let from = Place { dir: old_dir, name: old.name.clone() };
+        let to = Place {
+            dir: new_dir,
+            name: new.name.clone(),
+        };
+        let from = Place {
+            dir: old_dir,
+            name: old.name.clone(),
+        };
         let new_obj = match new.found.inode() {
             Some(inode) if flags.exchange => Some(self.upper(inode, Data::Full)?),
             _ => None,
@@ -397,7 +438,9 @@ impl Build<'_> {
             self.then(step, move |_| inode.update(|s| s.opaque = true));
         }
         let (old, new) = (old.clone(), new.clone());
-        self.then(commit, move |_| moved(&source, other.as_ref(), &old, &new, flags.exchange));
+        self.then(commit, move |_| {
+            moved(&source, other.as_ref(), &old, &new, flags.exchange)
+        });
         Ok(true)
     }
 
@@ -490,7 +533,15 @@ impl Build<'_> {
         }
         let object = self.upper(inode, Data::Full)?;
         let value = value.map(<[u8]>::to_vec);
-        self.plan.push(Role::Commit, Step::SetXattr { object, name: raw, value, mode });
+        self.plan.push(
+            Role::Commit,
+            Step::SetXattr {
+                object,
+                name: raw,
+                value,
+                mode,
+            },
+        );
         Ok(())
     }
 }

@@ -4,13 +4,22 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::backend::LayerBackend;
-use crate::error::{LayerId, Result};
+use crate::errno::Errno;
+use crate::error::{Error, LayerId, Result};
 use crate::meta::{FileType, Metadata, StatFs};
+use crate::op::OpenOptions;
 use crate::overlay::core::Core;
+use crate::overlay::file::File;
 use crate::overlay::options::OverlayOptions;
 use crate::overlay::read::Listed;
 use crate::path::Name;
 use crate::xattr_name::XattrName;
+
+/// Most bytes reserved for a file's content before it is read; a size is only a claim.
+const READ_RESERVE_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes per read.
+const READ_BUFFER_BYTES: usize = 64 << 10;
 
 /// A read-only union of layers.
 ///
@@ -129,9 +138,7 @@ impl LayerStack {
     pub fn exists(&self, path: impl AsRef<Path>) -> Result<bool> {
         match self.metadata(path) {
             Ok(_) => Ok(true),
-            Err(e) if matches!(e.errno(), crate::Errno::ENOENT | crate::Errno::ENOTDIR) => {
-                Ok(false)
-            }
+            Err(e) if matches!(e.errno(), Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
             Err(e) => Err(e),
         }
     }
@@ -196,6 +203,46 @@ impl LayerStack {
         core.walk_path(core.root(), path, follow)
             .and_then(|inode| core.xattrs(&inode))
             .map_err(|e| e.into_error("list_xattrs", path))
+    }
+
+    /// Opens a regular file for reading. It shows what is later written to the file (rule R293).
+    ///
+    /// # Errors
+    /// `NotFound`, `IsADirectory`, `Loop`; `ENXIO` for a fifo, socket or device.
+    pub fn open_file(&self, path: impl AsRef<Path>) -> Result<File> {
+        let path = path.as_ref();
+        self.core
+            .open(self.core.root(), path, &OpenOptions::new().read(true))
+            .map_err(|e| e.into_error("open", path))
+    }
+
+    /// The whole content of a file.
+    ///
+    /// # Errors
+    /// As [`LayerStack::open_file`].
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
+        let file = self.open_file(path)?;
+        let size = usize::try_from(file.metadata()?.size).unwrap_or(0);
+        let mut data = Vec::with_capacity(size.min(READ_RESERVE_BYTES_MAX));
+        let mut buffer = vec![0; READ_BUFFER_BYTES];
+        loop {
+            let n = file.read_at(&mut buffer, data.len() as u64)?;
+            if n == 0 {
+                return Ok(data);
+            }
+            data.extend_from_slice(buffer.get(..n).unwrap_or_default());
+        }
+    }
+
+    /// The whole content of a file as text.
+    ///
+    /// # Errors
+    /// As [`LayerStack::read`]; `EINVAL` if it is not UTF-8.
+    pub fn read_to_string(&self, path: impl AsRef<Path>) -> Result<String> {
+        let path = path.as_ref();
+        String::from_utf8(self.read(path)?).map_err(|_| {
+            Error::new("read_to_string", path, Errno::EINVAL).with_detail("not UTF-8 text")
+        })
     }
 
     /// Numbers of the filesystem (rule R035).

@@ -1,5 +1,6 @@
 //! Parts for testing layers, stacks and whatever is built on them (feature `testing`).
 //!
+//! - [`conformance`]: what any backend must do, one test per case and backend.
 //! - [`snapshot`]: capture a tree (a directory, a mount point, a backend) and compare two of them.
 //! - [`spec`]: layers as plain data, written to any target.
 //! - [`case`]: lowers, an upper and operations together, printable as a regression test.
@@ -8,6 +9,7 @@
 //! - [`outcome`]: compare what came of one operation on two systems.
 
 pub mod case;
+pub mod conformance;
 mod minimise;
 pub mod outcome;
 pub mod snapshot;

@@ -108,10 +108,10 @@ fn check_name(file_type: FileType, name: &[u8]) -> Result<()> {
         .find_map(|prefix| Some((prefix, name.strip_prefix(prefix)?)));
     match rest {
         None => Err(Errno::EOPNOTSUPP.into()),
-        Some((_, [])) => Err(Errno::EINVAL.into()),
         Some((b"user.", _)) if !file_type.is_dir() && !file_type.is_file() => {
             Err(Errno::EPERM.into())
         }
+        Some((_, [])) => Err(Errno::EINVAL.into()),
         Some(_) => Ok(()),
     }
 }

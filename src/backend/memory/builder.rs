@@ -45,6 +45,13 @@ impl BuildError {
     }
 }
 
+/// Keeps the errno; the path stays in the source.
+impl From<BuildError> for BackendError {
+    fn from(e: BuildError) -> Self {
+        BackendError::with_source(e.errno(), e)
+    }
+}
+
 /// One thing to do.
 #[derive(Clone, Debug)]
 enum Step {
@@ -342,6 +349,7 @@ fn run(layer: &MemLayer, path: &Path, step: Step) -> Result<(), BackendError> {
 fn names(path: &Path) -> Result<Vec<Name>, Errno> {
     let components = parse(path)?.components.into_iter();
     components
+        .filter(|component| *component != Component::Here)
         .map(|component| match component {
             Component::Name(name) => Ok(name),
             Component::Here | Component::Parent => Err(Errno::EINVAL),

@@ -260,3 +260,7 @@ impl Chunks {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "chunks_tests.rs"]
+mod tests;

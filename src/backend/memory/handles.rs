@@ -4,6 +4,7 @@
 //! lock is taken.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -105,7 +106,6 @@ impl Handles {
 }
 
 /// Keeps an inode from being freed.
-#[derive(Debug)]
 pub(super) struct Pin {
     pub(super) shared: Arc<Shared>,
     pub(super) ino: u64,
@@ -125,6 +125,13 @@ impl Pin {
     pub(super) fn again(&self) -> Pin {
         // The inode is pinned, so an entry exists and knows whether it is an orphan.
         Pin::new(&self.shared, self.ino, 1)
+    }
+}
+
+/// Shows which inode it is, not the tree that it is in.
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.ino, self.shared.label)
     }
 }
 

@@ -62,19 +62,21 @@ const STATFS_TYPE: u64 = 0x0102_1994;
 /// ```
 /// use layerstack::Name;
 /// use layerstack::backend::memory::MemLayer;
-/// use layerstack::backend::{Entry, LayerBackend};
+/// use layerstack::backend::{Entry, LayerBackend, Result};
 ///
+/// # fn main() -> Result<()> {
 /// let layer = MemLayer::builder()
 ///     .file("etc/passwd", b"root:x:0:0")
 ///     .whiteout("gone")
 ///     .build()?;
 /// let root = layer.root()?;
-/// let Some(Entry::Node(_, meta)) = root.lookup(&Name::new("etc")?)? else {
-///     return Err("etc was made because etc/passwd needs it".into());
-/// };
-/// assert_eq!(meta.mode, 0o755);
-/// assert!(matches!(root.lookup(&Name::new("gone")?)?, Some(Entry::Whiteout(_))));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// // `etc` was made because `etc/passwd` needs it.
+/// let etc = root.lookup(&Name::new("etc")?)?;
+/// assert!(matches!(etc, Some(Entry::Node(_, meta)) if meta.mode == 0o755));
+/// let gone = root.lookup(&Name::new("gone")?)?;
+/// assert!(matches!(gone, Some(Entry::Whiteout(_))));
+/// # Ok(())
+/// # }
 /// ```
 pub struct MemLayer {
     shared: Arc<Shared>,

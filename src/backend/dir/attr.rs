@@ -1,0 +1,139 @@
+//! Extended attributes of any node, also of symlinks, fifos and files that may not be opened:
+//! by path through `/proc/self/fd`, whose last component is a name that is not followed.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::fs::XattrFlags;
+use rustix::io::Errno as Sys;
+
+use super::resolve::{Place, stale};
+use crate::backend::{Result, XattrMode};
+use crate::errno::Errno;
+use crate::xattr_name::XattrName;
+
+/// First guess at the size of a value: overlay attributes, ACLs and capabilities fit.
+const VALUE_BYTES_GUESS: usize = 256;
+
+/// Largest value and largest list (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
+const BYTES_MAX: usize = 65536;
+
+/// The path under which the attribute calls find a node.
+struct AttrPath {
+    bytes: Vec<u8>,
+    /// The path ends in a descriptor's magic link, which is to be followed (once: what it leads to
+    /// is not followed any further, even if it is a symlink).
+    follow: bool,
+}
+
+fn attr_path(place: Place<'_>) -> AttrPath {
+    let fd_path = |fd: BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd()).into_bytes();
+    match place {
+        Place::Held(fd) => AttrPath {
+            bytes: fd_path(fd),
+            follow: true,
+        },
+        Place::Named(dir, name) => {
+            let mut bytes = fd_path(dir);
+            bytes.push(b'/');
+            bytes.extend_from_slice(name.as_bytes());
+            AttrPath {
+                bytes,
+                follow: false,
+            }
+        }
+    }
+}
+
+/// Calls `read` with a buffer that grows until the answer fits.
+fn growing(
+    mut read: impl FnMut(&mut [u8]) -> std::result::Result<usize, Sys>,
+) -> std::result::Result<Vec<u8>, Sys> {
+    let mut buf = vec![0; VALUE_BYTES_GUESS];
+    loop {
+        match read(&mut buf) {
+            Ok(len) => {
+                buf.truncate(len);
+                return Ok(buf);
+            }
+            Err(Sys::RANGE) if buf.len() < BYTES_MAX => {
+                let len = (buf.len() * 8).min(BYTES_MAX);
+                buf.resize(len, 0);
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// The value of an attribute; `None` if it is not set or cannot be here.
+pub(super) fn get(place: Place<'_>, name: &XattrName) -> Result<Option<Vec<u8>>> {
+    let path = attr_path(place);
+    let (path, follow, name) = (path.bytes.as_slice(), path.follow, name.as_bytes());
+    let got = growing(|buf| {
+        if follow {
+            rustix::fs::getxattr(path, name, buf)
+        } else {
+            rustix::fs::lgetxattr(path, name, buf)
+        }
+    });
+    match got {
+        Ok(value) => Ok(Some(value)),
+        Err(Sys::NODATA | Sys::OPNOTSUPP) => Ok(None),
+        Err(e) => Err(stale(e).into()),
+    }
+}
+
+/// The names of all attributes.
+pub(super) fn list(place: Place<'_>) -> Result<Vec<XattrName>> {
+    let path = attr_path(place);
+    let (path, follow) = (path.bytes.as_slice(), path.follow);
+    let got = growing(|buf| {
+        if follow {
+            rustix::fs::listxattr(path, buf)
+        } else {
+            rustix::fs::llistxattr(path, buf)
+        }
+    });
+    match got {
+        Ok(list) => list
+            .split(|b| *b == 0)
+            .filter(|name| !name.is_empty())
+            .map(|name| XattrName::new(name).map_err(Into::into))
+            .collect(),
+        Err(Sys::OPNOTSUPP) => Ok(Vec::new()),
+        Err(e) => Err(stale(e).into()),
+    }
+}
+
+/// Sets or removes an attribute.
+pub(super) fn set(
+    place: Place<'_>,
+    name: &XattrName,
+    value: Option<&[u8]>,
+    mode: XattrMode,
+) -> Result<()> {
+    let path = attr_path(place);
+    let (path, follow, name) = (path.bytes.as_slice(), path.follow, name.as_bytes());
+    let flags = match mode {
+        XattrMode::Set => XattrFlags::empty(),
+        XattrMode::Create => XattrFlags::CREATE,
+        XattrMode::Replace => XattrFlags::REPLACE,
+    };
+    let done = match (value, follow) {
+        (Some(value), true) => rustix::fs::setxattr(path, name, value, flags),
+        (Some(value), false) => rustix::fs::lsetxattr(path, name, value, flags),
+        (None, true) => rustix::fs::removexattr(path, name),
+        (None, false) => rustix::fs::lremovexattr(path, name),
+    };
+    done.map_err(|e| stale(e).into())
+}
+
+/// `ENOENT` unless `/proc/self/fd` is what it should be: attributes and files are reached through
+/// it.
+pub(super) fn check_proc() -> std::result::Result<(), Errno> {
+    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    match rustix::fs::statfs("/proc/self/fd") {
+        Ok(fs) if fs.f_type as u64 == PROC_SUPER_MAGIC => Ok(()),
+        Ok(_) => Err(Errno::ENOENT),
+        Err(e) => Err(e.into()),
+    }
+}

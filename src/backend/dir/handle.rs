@@ -1,0 +1,73 @@
+//! Nodes by file handle.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::fds;
+use super::resolve::statx_fd;
+use super::stat;
+use super::tree::{DirNode, Origin, Tree};
+use crate::backend::{FileHandle, NodeRef, Result};
+use crate::errno::Errno;
+use crate::sys;
+
+/// The node that `handle` names. A handle comes from an attribute, which anybody may have written,
+/// and reaches the whole filesystem, so a directory is answered only if it lies below the layer's
+/// root (as in the kernel), and the content of what is not a directory is opened only if the
+/// user said so.
+pub(super) fn find(tree: &Arc<Tree>, handle: &FileHandle) -> Result<Option<NodeRef>> {
+    let fd = match sys::open_by_handle(tree.root.as_fd(), handle) {
+        Ok(fd) => fd,
+        // None such, none that this filesystem could make, or not for this process to ask.
+        Err(
+            Errno::ESTALE
+            | Errno::EPERM
+            | Errno::EACCES
+            | Errno::EINVAL
+            | Errno::EOPNOTSUPP
+            | Errno::ENOENT
+            | Errno::ENOSYS,
+        ) => return Ok(None),
+        Err(e) => return Err(e.into()),
+    };
+    let found = statx_fd(fd.as_fd())?;
+    let key = stat::key(&found);
+    let file_type = stat::file_type(&found)?;
+    let origin = if file_type.is_dir() {
+        if !lies_below_root(tree, &fd)? {
+            return Ok(None);
+        }
+        Origin::Tree
+    } else if tree.content_by_handle {
+        Origin::Tree
+    } else {
+        Origin::Handle
+    };
+    Ok(Some(DirNode::pinned(
+        tree,
+        Arc::new(fd),
+        key,
+        file_type,
+        origin,
+    )))
+}
+
+/// Walks up from `fd` to the layer's root or to the root of everything.
+fn lies_below_root(tree: &Tree, fd: &OwnedFd) -> Result<bool> {
+    let mut key = stat::key(&statx_fd(fd.as_fd())?);
+    let mut at: Option<OwnedFd> = None;
+    while key != tree.root_key {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let base = at.as_ref().unwrap_or(fd);
+        let up = fds::opening(|| rustix::fs::openat(base, c"..", flags, Mode::empty()))?;
+        let above = stat::key(&statx_fd(up.as_fd())?);
+        if above == key || above.dev != key.dev {
+            return Ok(false);
+        }
+        key = above;
+        at = Some(up);
+    }
+    Ok(true)
+}

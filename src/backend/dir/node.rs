@@ -1,0 +1,242 @@
+//! Reading nodes of a directory layer.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType as SysType, Mode, OFlags, RawDir};
+use rustix::io::Errno as Sys;
+
+use super::attr;
+use super::fds;
+use super::file::DirFile;
+use super::resolve::{self, Place, open_beneath, stale};
+use super::stat;
+use super::tree::{DirNode, Location, Origin};
+use crate::backend::encoding::{is_char_whiteout, may_be_xattr_whiteout};
+use crate::backend::{
+    Access, Entry, FileHandle, LayerFile, LayerNode, RawEntry, Result, WhiteoutForm,
+};
+use crate::errno::Errno;
+use crate::meta::{FileType, Metadata};
+use crate::path::Name;
+use crate::sys;
+use crate::xattr_name::{OverlayAttr, XattrName};
+
+/// Bytes of entries read from a directory with one system call.
+const LIST_BYTES: usize = 32 * 1024;
+
+/// Longest symlink target that is read. Linux stores at most 4095 bytes.
+const LINK_BYTES_GUESS: usize = 256;
+
+impl LayerNode for DirNode {
+    fn metadata(&self) -> Result<Metadata> {
+        let found = self.with_place(|place| place.statx().map_err(|e| stale(e).into()))?;
+        self.tree.check(&found, self.key)?;
+        stat::metadata(&found)
+    }
+
+    fn lookup(&self, name: &Name) -> Result<Option<Entry>> {
+        let fd = self.dir_fd()?;
+        let _names = self.hold_names();
+        let found = match resolve::statx_at(fd.as_fd(), name.as_bytes()) {
+            Ok(found) => found,
+            Err(Sys::NOENT) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        self.tree.check_mount(&found)?;
+        let meta = stat::metadata(&found)?;
+        if is_char_whiteout(meta.file_type, meta.rdev) {
+            return Ok(Some(Entry::Whiteout(WhiteoutForm::CharDevice)));
+        }
+        if may_be_xattr_whiteout(meta.file_type, meta.size) {
+            let attr = OverlayAttr::Whiteout.full_name(self.tree.identity.namespace);
+            if attr::get(Place::Named(fd.as_fd(), name), &attr)?.is_some() {
+                return Ok(Some(Entry::Whiteout(WhiteoutForm::Xattr)));
+            }
+        }
+        let this = self.arc()?;
+        let node = this.child(name, stat::key(&found), meta.file_type);
+        if self.tree.writable.is_some() && matches!(node.location(), Location::At(..)) {
+            node.repair(&this, name, fd.as_fd())?;
+        }
+        Ok(Some(Entry::Node(node, meta)))
+    }
+
+    fn list(&self) -> Result<Vec<RawEntry>> {
+        let fd = self.dir_fd()?;
+        let fd = open_for_list(fd.as_fd())?;
+        list_fd(fd.as_fd())
+    }
+
+    fn read_link(&self) -> Result<Vec<u8>> {
+        if !self.file_type.is_symlink() {
+            return Err(Errno::EINVAL.into());
+        }
+        self.with_place(|place| {
+            let buf = Vec::with_capacity(LINK_BYTES_GUESS);
+            let target = match place {
+                Place::Named(dir, name) => rustix::fs::readlinkat(dir, name.as_bytes(), buf),
+                Place::Held(fd) => rustix::fs::readlinkat(fd, c"", buf),
+            };
+            match target {
+                Ok(target) => Ok(target.into_bytes()),
+                // Something else has the name now.
+                Err(Sys::INVAL) => Err(Errno::ESTALE.into()),
+                Err(e) => Err(stale(e).into()),
+            }
+        })
+    }
+
+    fn xattr(&self, name: &XattrName) -> Result<Option<Vec<u8>>> {
+        self.with_place(|place| attr::get(place, name))
+    }
+
+    fn xattrs(&self) -> Result<Vec<XattrName>> {
+        self.with_place(attr::list)
+    }
+
+    fn overlay_attr(&self, attr: OverlayAttr) -> Result<Option<Vec<u8>>> {
+        self.xattr(&attr.full_name(self.tree.identity.namespace))
+    }
+
+    fn file_handle(&self) -> Result<Option<FileHandle>> {
+        self.with_place(|place| {
+            let handle = match place {
+                Place::Named(dir, name) => sys::file_handle(dir, &c_name(name)?),
+                Place::Held(fd) => sys::file_handle(fd, c""),
+            };
+            Ok(handle?)
+        })
+    }
+
+    fn open(&self, access: Access) -> Result<Box<dyn LayerFile>> {
+        match self.file_type {
+            FileType::Regular => {}
+            FileType::Directory => return Err(Errno::EISDIR.into()),
+            FileType::Symlink => return Err(Errno::ELOOP.into()),
+            _ => return Err(Errno::ENXIO.into()),
+        }
+        if access != Access::Read && self.tree.writable.is_none() {
+            return Err(Errno::EROFS.into());
+        }
+        if self.origin == Origin::Handle {
+            return Err(Errno::EACCES.into());
+        }
+        let fd = self.open_fd(access)?;
+        Ok(Box::new(DirFile::new(fd, access, self.tree.clone())))
+    }
+}
+
+impl DirNode {
+    /// Opens this regular file: first as a mere location, and only once that is known to be the
+    /// file, for access. So nothing else, such as a device put there meanwhile, is ever opened.
+    pub(super) fn open_fd(&self, access: Access) -> Result<OwnedFd> {
+        self.with_place(|place| {
+            let opened;
+            let fd = match place {
+                Place::Held(fd) if self.origin == Origin::Tmpfile && !is_o_path(fd) => {
+                    // Its owner may write it whatever its mode says.
+                    return Ok(rustix::io::fcntl_dupfd_cloexec(fd, 0)?);
+                }
+                Place::Held(fd) => fd,
+                Place::Named(dir, name) => {
+                    opened = resolve::open_path(dir, name).map_err(stale)?;
+                    opened.as_fd()
+                }
+            };
+            let found = resolve::statx_fd(fd)?;
+            self.tree.check(&found, self.key)?;
+            if stat::file_type(&found)? != self.file_type {
+                return Err(Errno::ESTALE.into());
+            }
+            let flags = match access {
+                Access::Read => OFlags::RDONLY,
+                Access::ReadWrite => OFlags::RDWR,
+                Access::Write => OFlags::WRONLY,
+            };
+            Ok(reopen(fd, flags)?)
+        })
+    }
+
+    /// A directory that turned up as `name` in `dir`, where this process did not know it to be, was
+    /// moved behind our back: from now on a descriptor keeps it, whatever its name.
+    fn repair(&self, dir: &std::sync::Arc<DirNode>, name: &Name, fd: BorrowedFd<'_>) -> Result<()> {
+        if !self.file_type.is_dir() || self.is_at(dir, name) {
+            return Ok(());
+        }
+        let fd = resolve::open_path(fd, name).map_err(stale)?;
+        let found = resolve::statx_fd(fd.as_fd())?;
+        self.tree.check(&found, self.key)?;
+        self.set_location(Location::Pinned(fd.into()));
+        Ok(())
+    }
+}
+
+fn is_o_path(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::PATH))
+}
+
+/// Opens what an `O_PATH` descriptor holds, without touching its access time where permitted.
+pub(super) fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> std::result::Result<OwnedFd, Sys> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    noatime(flags, |flags| {
+        rustix::fs::open(path.as_str(), flags, Mode::empty())
+    })
+}
+
+/// Opens a directory for listing.
+pub(super) fn open_for_list(dir: BorrowedFd<'_>) -> std::result::Result<OwnedFd, Sys> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    noatime(flags, |flags| open_beneath(dir, b".", flags))
+}
+
+/// Tries with `O_NOATIME`, which only owners and the privileged may use, then without.
+fn noatime<T>(
+    flags: OFlags,
+    mut open: impl FnMut(OFlags) -> std::result::Result<T, Sys>,
+) -> std::result::Result<T, Sys> {
+    match fds::opening(|| open(flags | OFlags::NOATIME)) {
+        Err(Sys::PERM) => fds::opening(|| open(flags)),
+        other => other,
+    }
+}
+
+/// All entries of a directory that was just opened for listing.
+pub(super) fn list_fd(fd: BorrowedFd<'_>) -> Result<Vec<RawEntry>> {
+    let mut buf = vec![MaybeUninit::uninit(); LIST_BYTES];
+    let mut dir = RawDir::new(fd, &mut buf);
+    let mut entries = Vec::new();
+    while let Some(entry) = dir.next() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            // The directory was removed: it has no entries.
+            Err(Sys::NOENT) => break,
+            Err(e) => return Err(e.into()),
+        };
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        entries.push(RawEntry {
+            name: Name::new(name)?,
+            file_type: match entry.file_type() {
+                SysType::RegularFile => Some(FileType::Regular),
+                SysType::Directory => Some(FileType::Directory),
+                SysType::Symlink => Some(FileType::Symlink),
+                SysType::Fifo => Some(FileType::Fifo),
+                SysType::Socket => Some(FileType::Socket),
+                SysType::CharacterDevice => Some(FileType::CharDevice),
+                SysType::BlockDevice => Some(FileType::BlockDevice),
+                SysType::Unknown => None,
+            },
+            ino: entry.ino(),
+        });
+    }
+    Ok(entries)
+}
+
+/// A name as C wants it.
+pub(super) fn c_name(name: &Name) -> Result<std::ffi::CString> {
+    std::ffi::CString::new(name.as_bytes()).map_err(|_| Errno::EINVAL.into())
+}

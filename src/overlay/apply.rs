@@ -1,0 +1,451 @@
+//! Operations as values: [`Overlay::apply`], [`Overlay::plan`], and [`Session`] for those on files
+//! held open.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::backend::{Access, NewKind, XattrMode};
+use crate::errno::Errno;
+use crate::error::{Error, Result};
+use crate::op::{EntryInfo, Op, OpenOptions, Outcome};
+use crate::overlay::core::{Core, Res};
+use crate::overlay::file::File;
+use crate::overlay::inode::Inode;
+use crate::overlay::mutate::Spec;
+use crate::overlay::ops::Run;
+use crate::overlay::union::{Overlay, mknod_kind};
+use crate::rules::plan::{Plan, Step};
+
+/// Most bytes that one reading [`Op`] answers, whatever length it asks for.
+const READ_BYTES_MAX: u64 = 64 << 20;
+
+impl Overlay {
+    /// Does what `op` says. The `Handle…` operations need a [`Session`]; here they are `EBADF`.
+    ///
+    /// # Errors
+    /// Those of the method that does the same; they name operation, path and layer.
+    pub fn apply(&self, op: &Op) -> Result<Outcome> {
+        Session::new(self.clone()).apply(op)
+    }
+
+    /// Tells what `op` would do to the layers, and does nothing. Reading plans nothing. What several
+    /// atomic steps make up ([`Op::CreateDirAll`], [`Op::RemoveDirAll`], [`Op::Copy`]) and what works on
+    /// open files is `EOPNOTSUPP`: its later steps depend on its earlier ones.
+    ///
+    /// The bytes that [`Step::CopyData`] would copy are counted exactly, from the extents.
+    ///
+    /// # Errors
+    /// Those that `apply` would give, as far as they can be told before anything is done.
+    pub fn plan(&self, op: &Op) -> Result<Plan> {
+        let mut plan = Plan::default();
+        let planned = plan_op(&self.core, op, &mut plan).map_err(|e| named(e, op));
+        planned?;
+        self.measure(&mut plan, op)?;
+        Ok(plan)
+    }
+
+    /// Counts the data that would be copied.
+    fn measure(&self, plan: &mut Plan, op: &Op) -> Result<()> {
+        let paths: Vec<_> = plan.objects.iter().map(|o| o.path.clone()).collect();
+        for planned in &mut plan.steps {
+            let Step::CopyData {
+                from,
+                size,
+                data_bytes,
+                ..
+            } = &mut planned.step
+            else {
+                continue;
+            };
+            let path = paths.get(from.0).cloned().unwrap_or_default();
+            let count = data_of(&self.core, &path, *size).map_err(|e| named(e, op))?;
+            *data_bytes = Some(count);
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of data extents within the first `size` bytes of a lower file.
+fn data_of(core: &Core, path: &Path, size: u64) -> Res<u64> {
+    use crate::overlay::core::InLayer;
+    let inode = {
+        let _tree = core.read();
+        core.walk_path(core.root(), path, false)?
+    };
+    let state = inode.state();
+    let layer = core.real_layer(&state);
+    let real = state.real().ok_or(Errno::ENOENT)?;
+    let file = real.open(Access::Read).in_layer(layer)?;
+    let (mut at, mut total) = (0, 0);
+    while at < size {
+        let Some(extent) = file.next_data(at).in_layer(layer)? else {
+            break;
+        };
+        let end = extent.end.min(size);
+        if end <= at {
+            break;
+        }
+        total += end.saturating_sub(extent.start.max(at));
+        at = end;
+    }
+    Ok(total)
+}
+
+/// The public error of an operation.
+fn named(fail: crate::overlay::core::Fail, op: &Op) -> Error {
+    let (path, to) = paths_of(op);
+    let error = fail.into_error(op.name(), path);
+    match to {
+        Some(to) => error.with_to(to),
+        None => error,
+    }
+}
+
+/// The one or two paths of an operation; the root for those without.
+fn paths_of(op: &Op) -> (&Path, Option<&Path>) {
+    match op {
+        Op::Metadata { path, .. }
+        | Op::ReadLink { path }
+        | Op::ReadDir { path }
+        | Op::Read { path, .. }
+        | Op::GetXattr { path, .. }
+        | Op::ListXattrs { path, .. }
+        | Op::Open { path, .. }
+        | Op::Write { path, .. }
+        | Op::CreateDir { path, .. }
+        | Op::CreateDirAll { path, .. }
+        | Op::Symlink { path, .. }
+        | Op::MakeNode { path, .. }
+        | Op::RemoveFile { path }
+        | Op::RemoveDir { path }
+        | Op::RemoveDirAll { path }
+        | Op::SetLen { path, .. }
+        | Op::SetAttr { path, .. }
+        | Op::SetXattr { path, .. }
+        | Op::RemoveXattr { path, .. }
+        | Op::Allocate { path, .. }
+        | Op::HandleOpen { path, .. } => (path, None),
+        Op::HardLink { from, to } | Op::Rename { from, to, .. } | Op::Copy { from, to } => {
+            (from, Some(to))
+        }
+        Op::HandleLink { to, .. } => (Path::new("(open file)"), Some(to)),
+        Op::HandleRead { .. }
+        | Op::HandleWrite { .. }
+        | Op::HandleMetadata { .. }
+        | Op::HandleSetLen { .. }
+        | Op::HandleSetAttr { .. }
+        | Op::HandleAllocate { .. }
+        | Op::HandleSync { .. }
+        | Op::HandleClose { .. } => (Path::new("(open file)"), None),
+        Op::StatFs | Op::Sync => (Path::new("/"), None),
+    }
+}
+
+fn plan_op(core: &Core, op: &Op, plan: &mut Plan) -> Res<()> {
+    let root = core.root();
+    match op {
+        Op::Metadata { .. }
+        | Op::ReadLink { .. }
+        | Op::ReadDir { .. }
+        | Op::Read { .. }
+        | Op::GetXattr { .. }
+        | Op::ListXattrs { .. }
+        | Op::StatFs
+        | Op::Sync => Ok(()),
+        Op::Open { path, options } | Op::Write { path, options, .. } => {
+            core.plan_open(plan, root, path, options)
+        }
+        Op::Allocate { path, .. } => {
+            core.plan_open(plan, root, path, &OpenOptions::new().write(true))
+        }
+        Op::CreateDir { .. }
+        | Op::Symlink { .. }
+        | Op::HardLink { .. }
+        | Op::MakeNode { .. }
+        | Op::RemoveFile { .. }
+        | Op::RemoveDir { .. }
+        | Op::Rename { .. }
+        | Op::SetLen { .. }
+        | Op::SetAttr { .. }
+        | Op::SetXattr { .. }
+        | Op::RemoveXattr { .. } => mutate_op(core, Run::Plan(plan), op),
+        _ => Err(Errno::EOPNOTSUPP.into()),
+    }
+}
+
+/// The operations that are one mutation of names or attributes.
+fn mutate_op(core: &Core, run: Run<'_>, op: &Op) -> Res<()> {
+    let root = core.root();
+    match op {
+        Op::CreateDir { path, mode } => {
+            let spec = Spec {
+                kind: NewKind::Directory,
+                mode: *mode,
+            };
+            core.create(run, root, path, &spec)
+        }
+        Op::Symlink { target, path } => core.symlink(run, root, target, path),
+        Op::HardLink { from, to } => core.hard_link(run, root, from, to),
+        Op::MakeNode {
+            path,
+            file_type,
+            mode,
+            rdev,
+        } => {
+            let spec = Spec {
+                kind: mknod_kind(*file_type, *rdev)?,
+                mode: *mode,
+            };
+            core.create(run, root, path, &spec)
+        }
+        Op::RemoveFile { path } => core.remove_file(run, root, path),
+        Op::RemoveDir { path } => core.remove_dir(run, root, path),
+        Op::Rename { from, to, flags } => core.rename(run, (root, root), from, to, *flags),
+        Op::SetLen { path, len } => core.set_len(run, root, path, *len),
+        Op::SetAttr { path, follow, attr } => core.set_attr_at(run, root, path, *follow, attr),
+        Op::SetXattr {
+            path,
+            follow,
+            name,
+            value,
+            mode,
+        } => core.set_xattr_at(run, root, path, *follow, name, Some(value), *mode),
+        Op::RemoveXattr { path, follow, name } => {
+            core.set_xattr_at(run, root, path, *follow, name, None, XattrMode::Replace)
+        }
+        _ => Err(Errno::EOPNOTSUPP.into()),
+    }
+}
+
+/// Applies operations to a union and keeps the files that they hold open.
+///
+/// ```
+/// use layerstack::{LayerStack, Op, OpenOptions, Outcome, Overlay, Session};
+/// use layerstack::backend::memory::MemLayer;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let lower = MemLayer::builder().file("f", b"still here").build()?;
+/// let mut session =
+///     Session::new(Overlay::new(&LayerStack::from_top([lower])?, MemLayer::new())?);
+/// let options = OpenOptions::new().read(true);
+/// session.apply(&Op::HandleOpen { slot: 0, path: "/f".into(), options })?;
+/// session.apply(&Op::RemoveFile { path: "/f".into() })?;
+/// let read = session.apply(&Op::HandleRead { slot: 0, offset: 6, len: 99 })?;
+/// assert_eq!(read, Outcome::Bytes(b"here".to_vec()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Session {
+    overlay: Overlay,
+    handles: BTreeMap<u8, Handle>,
+}
+
+/// What a slot holds: a directory can be opened too, but only its attributes be used.
+#[derive(Debug)]
+enum Handle {
+    File(File),
+    Dir(Arc<Inode>),
+}
+
+impl Session {
+    /// A session on `overlay`, with nothing open.
+    #[must_use]
+    pub fn new(overlay: Overlay) -> Self {
+        Session {
+            overlay,
+            handles: BTreeMap::new(),
+        }
+    }
+
+    /// The union that the session works on.
+    #[must_use]
+    pub fn overlay(&self) -> &Overlay {
+        &self.overlay
+    }
+
+    /// Does what `op` says.
+    ///
+    /// # Errors
+    /// Those of the method that does the same; `EBADF` for an empty slot.
+    pub fn apply(&mut self, op: &Op) -> Result<Outcome> {
+        match op {
+            Op::HandleOpen {
+                slot,
+                path,
+                options,
+            } => {
+                self.handles.remove(slot);
+                let handle = self.open(path, options).map_err(|e| named(e, op))?;
+                self.handles.insert(*slot, handle);
+                Ok(Outcome::Done)
+            }
+            Op::HandleClose { slot } => match self.handles.remove(slot) {
+                Some(_) => Ok(Outcome::Done),
+                None => Err(named(Errno::EBADF.into(), op)),
+            },
+            Op::HandleRead { slot, .. }
+            | Op::HandleWrite { slot, .. }
+            | Op::HandleMetadata { slot }
+            | Op::HandleSetLen { slot, .. }
+            | Op::HandleSetAttr { slot, .. }
+            | Op::HandleAllocate { slot, .. }
+            | Op::HandleSync { slot }
+            | Op::HandleLink { slot, .. } => match self.handles.get(slot) {
+                None => Err(named(Errno::EBADF.into(), op)),
+                Some(Handle::File(file)) => file_op(&self.overlay, file, op),
+                Some(Handle::Dir(inode)) => {
+                    dir_op(&self.overlay.core, inode, op).map_err(|e| named(e, op))
+                }
+            },
+            _ => path_op(&self.overlay, op),
+        }
+    }
+
+    /// Opens a file, or a directory for reading.
+    fn open(&self, path: &Path, options: &OpenOptions) -> Res<Handle> {
+        let core = &self.overlay.core;
+        match core.open(core.root(), path, options) {
+            Ok(file) => Ok(Handle::File(file)),
+            Err(e) if e.errno == Errno::EISDIR => dir_for_reading(core, path, options)
+                .ok_or(e)
+                .map(Handle::Dir),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// The directory that `open(2)` would give a handle to.
+fn dir_for_reading(core: &Core, path: &Path, options: &OpenOptions) -> Option<Arc<Inode>> {
+    let modifies = options.writes() || options.truncate;
+    if modifies || options.create || options.create_new || options.tmpfile {
+        return None;
+    }
+    let _tree = core.read();
+    core.walk_path(core.root(), path, !options.no_follow).ok()
+}
+
+fn dir_op(core: &Core, inode: &Arc<Inode>, op: &Op) -> Res<Outcome> {
+    match op {
+        Op::HandleRead { .. } => Err(Errno::EISDIR.into()),
+        Op::HandleWrite { .. } | Op::HandleAllocate { .. } => Err(Errno::EBADF.into()),
+        Op::HandleMetadata { .. } => {
+            let _tree = core.read();
+            core.metadata(inode).map(Outcome::Metadata)
+        }
+        Op::HandleSetLen { .. } => Err(Errno::EINVAL.into()),
+        Op::HandleSetAttr { attr, .. } => core.set_attr(inode, attr).map(|()| Outcome::Done),
+        Op::HandleLink { .. } => Err(Errno::EPERM.into()),
+        _ => Ok(Outcome::Done),
+    }
+}
+
+fn file_op(overlay: &Overlay, file: &File, op: &Op) -> Result<Outcome> {
+    match op {
+        Op::HandleRead { offset, len, .. } => read(file, *offset, *len).map(Outcome::Bytes),
+        Op::HandleWrite { offset, data, .. } => file
+            .write_at(data, *offset)
+            .map(|n| Outcome::Count(n as u64)),
+        Op::HandleMetadata { .. } => file.metadata().map(Outcome::Metadata),
+        Op::HandleSetLen { len, .. } => file.set_len(*len).map(|()| Outcome::Done),
+        Op::HandleSetAttr { attr, .. } => file.set_attr(attr).map(|()| Outcome::Done),
+        Op::HandleAllocate {
+            mode, offset, len, ..
+        } => file.allocate(*mode, *offset, *len).map(|()| Outcome::Done),
+        Op::HandleLink { to, .. } => overlay.link_file(file, to).map(|()| Outcome::Done),
+        _ => file.sync(false).map(|()| Outcome::Done),
+    }
+}
+
+/// Reads up to `len` bytes at `offset`, fewer at the end of the file.
+fn read(file: &File, offset: u64, len: u64) -> Result<Vec<u8>> {
+    let size = file.metadata()?.size.saturating_sub(offset);
+    let want = len.min(READ_BYTES_MAX).min(size);
+    let mut data = vec![0; usize::try_from(want).unwrap_or(0)];
+    let mut done = 0;
+    loop {
+        let rest = data.get_mut(done..).unwrap_or_default();
+        let n = file.read_at(rest, offset + done as u64)?;
+        done += n;
+        if n == 0 || done == data.len() {
+            data.truncate(done);
+            return Ok(data);
+        }
+    }
+}
+
+fn path_op(overlay: &Overlay, op: &Op) -> Result<Outcome> {
+    match op {
+        Op::Metadata { path, follow: true } => overlay.metadata(path).map(Outcome::Metadata),
+        Op::Metadata {
+            path,
+            follow: false,
+        } => overlay.symlink_metadata(path).map(Outcome::Metadata),
+        Op::ReadLink { path } => overlay.read_link(path).map(|target| {
+            use std::os::unix::ffi::OsStringExt;
+            Outcome::Bytes(target.into_os_string().into_vec())
+        }),
+        Op::ReadDir { path } => overlay.read_dir_sorted(path).map(|list| {
+            let info = |e: crate::DirEntry| EntryInfo {
+                name: e.name,
+                file_type: e.file_type,
+                ino: e.ino,
+            };
+            Outcome::Entries(list.into_iter().map(info).collect())
+        }),
+        Op::Read { path, offset, len } => {
+            let file = overlay.open_file(path)?;
+            read(&file, *offset, *len).map(Outcome::Bytes)
+        }
+        Op::GetXattr { path, follow, name } => {
+            overlay.xattr(path, name, *follow).map(Outcome::Bytes)
+        }
+        Op::ListXattrs { path, follow } => overlay.xattrs(path, *follow).map(Outcome::Names),
+        Op::StatFs => overlay.statfs().map(Outcome::StatFs),
+        Op::Open { path, options } => open_and_close(overlay, path, options)
+            .map(|()| Outcome::Done)
+            .map_err(|e| named(e, op)),
+        Op::Write {
+            path,
+            options,
+            offset,
+            data,
+        } => {
+            let file = overlay.open(path, options)?;
+            file.write_at(data, *offset)
+                .map(|n| Outcome::Count(n as u64))
+        }
+        Op::CreateDirAll { path, mode } => {
+            overlay.create_dir_all(path, *mode).map(|()| Outcome::Done)
+        }
+        Op::RemoveDirAll { path } => overlay.remove_dir_all(path).map(|()| Outcome::Done),
+        Op::Copy { from, to } => overlay.copy(from, to).map(Outcome::Count),
+        Op::Allocate {
+            path,
+            mode,
+            offset,
+            len,
+        } => overlay
+            .allocate(path, *mode, *offset, *len)
+            .map(|()| Outcome::Done),
+        Op::Sync => overlay.sync().map(|()| Outcome::Done),
+        _ => mutate_op(&overlay.core, Run::Apply, op)
+            .map(|()| Outcome::Done)
+            .map_err(|e| named(e, op)),
+    }
+}
+
+/// Opens and closes; a directory may be opened for reading.
+fn open_and_close(overlay: &Overlay, path: &Path, options: &OpenOptions) -> Res<()> {
+    let core = &overlay.core;
+    match core.open(core.root(), path, options) {
+        Ok(file) => {
+            file.close();
+            Ok(())
+        }
+        Err(e) if e.errno == Errno::EISDIR => {
+            dir_for_reading(core, path, options).map(|_| ()).ok_or(e)
+        }
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,168 @@
+//! Operations made of several atomic ones.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::backend::NewKind;
+use crate::errno::Errno;
+use crate::error::LayerId;
+use crate::meta::SetAttr;
+use crate::op::OpenOptions;
+use crate::overlay::core::{Core, Fail, InLayer, Res};
+use crate::overlay::inode::Inode;
+use crate::overlay::lookup::Found;
+use crate::overlay::mutate::Spec;
+use crate::overlay::ops::Run;
+use crate::path::{self, Component, Name};
+
+/// Bytes per read when a file is copied.
+const COPY_BUFFER_BYTES: usize = 128 << 10;
+
+/// `mkdir -p`: each missing directory from the top.
+pub(crate) fn create_dir_all(core: &Core, base: &Arc<Inode>, path: &Path, mode: u32) -> Res<()> {
+    let parsed = path::parse(path)?;
+    let mut at = if parsed.absolute {
+        core.root().clone()
+    } else {
+        base.clone()
+    };
+    let count = parsed.components.len();
+    for (i, component) in parsed.components.iter().enumerate() {
+        let step: &Path = match component {
+            Component::Here => continue,
+            Component::Parent => Path::new(".."),
+            Component::Name(name) => name.as_path(),
+        };
+        at = match descend(core, &at, step) {
+            Err(e) if e.errno == Errno::ENOENT && matches!(component, Component::Name(_)) => {
+                let spec = Spec {
+                    kind: NewKind::Directory,
+                    mode,
+                };
+                match core.create(Run::Apply, &at, step, &spec) {
+                    // Another thread was faster; or it is a dangling symlink, which then fails below.
+                    Err(e) if e.errno == Errno::EEXIST => {}
+                    made => made?,
+                }
+                descend(core, &at, step)?
+            }
+            Err(e) if e.errno == Errno::ENOTDIR && i + 1 == count => {
+                return Err(Fail {
+                    errno: Errno::EEXIST,
+                    ..e
+                });
+            }
+            found => found?,
+        };
+    }
+    Ok(())
+}
+
+fn descend(core: &Core, at: &Arc<Inode>, step: &Path) -> Res<Arc<Inode>> {
+    let _tree = core.read();
+    let inode = core.walk_path(at, step, true)?;
+    if inode.is_dir() {
+        Ok(inode)
+    } else {
+        Err(Errno::ENOTDIR.into())
+    }
+}
+
+/// `rm -r` without recursion: a directory is entered, emptied and left.
+pub(crate) fn remove_dir_all(core: &Core, base: &Arc<Inode>, path: &Path) -> Res<()> {
+    let (top, target) = {
+        let _tree = core.read();
+        let last = core.walk_to_last(base, path, false, &mut |_, _| {})?;
+        let name = last.name.ok_or(Errno::EBUSY)?;
+        let inode = core.lookup_existing(&last.dir, &name)?;
+        if !inode.is_dir() {
+            return Err(Errno::ENOTDIR.into());
+        }
+        core.upper()?;
+        (inode, (last.dir, name))
+    };
+    let mut open: Vec<(Arc<Inode>, Name, Arc<Inode>)> = vec![(target.0, target.1, top)];
+    while let Some((dir, name, inode)) = open.last().cloned() {
+        match enter(core, &inode)? {
+            Some((child_name, child)) => open.push((inode, child_name, child)),
+            None => {
+                core.remove_dir(Run::Apply, &dir, name.as_path())?;
+                open.pop();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes everything but directories from `dir`; answers the first directory in it.
+fn enter(core: &Core, dir: &Arc<Inode>) -> Res<Option<(Name, Arc<Inode>)>> {
+    let list = {
+        let _tree = core.read();
+        core.list(dir)?
+    };
+    for entry in list {
+        let found = {
+            let _tree = core.read();
+            core.lookup(dir, &entry.name)?
+        };
+        match found {
+            Found::Nothing { .. } => {}
+            Found::Inode(inode) if inode.is_dir() => return Ok(Some((entry.name, inode))),
+            Found::Inode(_) => match core.remove_file(Run::Apply, dir, entry.name.as_path()) {
+                Err(e) if e.errno == Errno::ENOENT => {}
+                removed => removed?,
+            },
+        }
+    }
+    Ok(None)
+}
+
+/// Copies data and permission bits.
+pub(crate) fn copy(core: &Arc<Core>, base: &Arc<Inode>, from: &Path, to: &Path) -> Res<u64> {
+    let source = core.open(base, from, &OpenOptions::new().read(true))?;
+    let meta = core.metadata(source.inode())?;
+    {
+        let _tree = core.read();
+        if let Ok(existing) = core.walk_path(base, to, true)
+            && core.is_same(&existing, source.inode())?
+        {
+            return Err(Errno::EINVAL.into());
+        }
+    }
+    let options = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(meta.mode);
+    let target = core.open(base, to, &options)?;
+    let mut copied = 0;
+    let mut buffer = vec![0; COPY_BUFFER_BYTES];
+    let (from, to) = (source.real()?, target.real()?);
+    let mut at = 0;
+    while let Some(extent) = from.file.next_data(at).in_layer(from.layer)? {
+        let mut offset = extent.start;
+        while offset < extent.end {
+            let want = usize::try_from(extent.end - offset).unwrap_or(usize::MAX);
+            let part = buffer
+                .get_mut(..want.min(COPY_BUFFER_BYTES))
+                .unwrap_or_default();
+            let n = from.file.read_at(part, offset).in_layer(from.layer)?;
+            if n == 0 {
+                break;
+            }
+            let data = part.get(..n).unwrap_or_default();
+            crate::overlay::execute::write_all(&*to.file, data, offset).in_layer(LayerId::Upper)?;
+            offset += n as u64;
+            copied += n as u64;
+        }
+        if offset <= at {
+            break;
+        }
+        at = offset;
+    }
+    if at < meta.size {
+        to.file.set_len(meta.size).in_layer(LayerId::Upper)?;
+    }
+    core.set_attr(target.inode(), &SetAttr::mode(meta.mode))?;
+    Ok(copied)
+}

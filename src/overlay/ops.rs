@@ -1,0 +1,490 @@
+//! Operations by path: what the VFS checks before a filesystem is asked, in its order, then the
+//! mutation of what was resolved.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::backend::{NewKind, SyncScope, XattrMode};
+use crate::errno::Errno;
+use crate::error::LayerId;
+use crate::meta::SetAttr;
+use crate::op::{OpenOptions, RenameFlags};
+use crate::overlay::build::{Build, Data};
+use crate::overlay::core::{Core, InLayer, Res};
+use crate::overlay::file::File;
+use crate::overlay::inode::Inode;
+use crate::overlay::lookup::Found;
+use crate::overlay::mutate::{Spec, Target};
+use crate::overlay::paths::{End, Last};
+use crate::rules::open;
+use crate::rules::plan::Plan;
+use crate::xattr_name::XattrName;
+
+/// Permission bits that mkdir accepts: rwx and sticky.
+const MKDIR_MODE_BITS: u32 = 0o1777;
+
+/// Runs the same planning either for real or to be looked at.
+pub(crate) enum Run<'a> {
+    /// Do it.
+    Apply,
+    /// Put the plan here, and do nothing.
+    Plan(&'a mut Plan),
+}
+
+impl Core {
+    /// Executes or merely plans.
+    pub(crate) fn run(&self, run: Run<'_>, build: impl Fn(&mut Build<'_>) -> Res<()>) -> Res<()> {
+        match run {
+            Run::Apply => self.mutate(build).map(|_| ()),
+            Run::Plan(plan) => {
+                *plan = self.plan_only(build)?.plan;
+                Ok(())
+            }
+        }
+    }
+
+    /// A name that is to be created (the VFS's `filename_create`): it must be a name, not exist, and
+    /// not end in a slash unless a directory is made.
+    fn new_name(&self, base: &Arc<Inode>, path: &Path, dir: bool) -> Res<Target> {
+        let last = self.walk_to_last(base, path, false, &mut |_, _| {})?;
+        let Some(name) = last.name else {
+            return Err(Errno::EEXIST.into());
+        };
+        let found = self.lookup(&last.dir, &name)?;
+        if found.inode().is_some() {
+            return Err(Errno::EEXIST.into());
+        }
+        if (last.wants_dir && !dir) || last.dir.is_gone() {
+            return Err(Errno::ENOENT.into());
+        }
+        Ok(Target {
+            dir: last.dir,
+            name,
+            found,
+        })
+    }
+
+    /// Creates whatever `spec` says at `path`.
+    pub(crate) fn create(
+        &self,
+        run: Run<'_>,
+        base: &Arc<Inode>,
+        path: &Path,
+        spec: &Spec,
+    ) -> Res<()> {
+        let is_dir = spec.kind == NewKind::Directory;
+        let mut spec = spec.clone();
+        if is_dir {
+            spec.mode &= MKDIR_MODE_BITS;
+        }
+        self.run(run, |b| {
+            let target = self.new_name(base, path, is_dir)?;
+            b.create(&target, &spec).map(|_| ())
+        })
+    }
+
+    /// `symlink(2)`.
+    pub(crate) fn symlink(
+        &self,
+        run: Run<'_>,
+        base: &Arc<Inode>,
+        target: &[u8],
+        path: &Path,
+    ) -> Res<()> {
+        if target.is_empty() {
+            return Err(Errno::ENOENT.into());
+        }
+        if target.len() > SYMLINK_TARGET_BYTES_MAX {
+            return Err(Errno::ENAMETOOLONG.into());
+        }
+        if target.contains(&0) {
+            return Err(Errno::EINVAL.into());
+        }
+        let spec = Spec {
+            kind: NewKind::Symlink(target.to_vec()),
+            mode: 0o777,
+        };
+        self.create(run, base, path, &spec)
+    }
+
+    /// `link(2)`; a symlink at the end of `from` is linked, not followed.
+    pub(crate) fn hard_link(
+        &self,
+        run: Run<'_>,
+        base: &Arc<Inode>,
+        from: &Path,
+        to: &Path,
+    ) -> Res<()> {
+        self.run(run, |b| {
+            let source = self.walk_path(base, from, false)?;
+            self.link_to(b, &source, base, to)
+        })
+    }
+
+    fn link_to(
+        &self,
+        b: &mut Build<'_>,
+        source: &Arc<Inode>,
+        base: &Arc<Inode>,
+        to: &Path,
+    ) -> Res<()> {
+        let target = self.new_name(base, to, false)?;
+        self.upper()?;
+        if source.is_dir() {
+            return Err(Errno::EPERM.into());
+        }
+        b.link(source, &target)
+    }
+
+    /// Gives an open file a (further) name.
+    pub(crate) fn link_file(&self, file: &File, base: &Arc<Inode>, to: &Path) -> Res<()> {
+        self.mutate(|b| self.link_to(b, file.inode(), base, to))
+            .map(|_| ())
+    }
+
+    /// `unlink(2)`.
+    pub(crate) fn remove_file(&self, run: Run<'_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
+        self.run(run, |b| {
+            let last = self.walk_to_last(base, path, false, &mut |_, _| {})?;
+            let Some(name) = last.name else {
+                return Err(Errno::EISDIR.into());
+            };
+            self.upper()?;
+            let found = self.lookup(&last.dir, &name)?;
+            let inode = found.inode().ok_or(Errno::ENOENT)?;
+            if inode.is_dir() {
+                return Err(Errno::EISDIR.into());
+            }
+            if last.wants_dir {
+                return Err(Errno::ENOTDIR.into());
+            }
+            b.remove(&Target {
+                dir: last.dir,
+                name,
+                found,
+            })
+        })
+    }
+
+    /// `rmdir(2)`.
+    pub(crate) fn remove_dir(&self, run: Run<'_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
+        self.run(run, |b| {
+            let last = self.walk_to_last(base, path, false, &mut |_, _| {})?;
+            let Some(name) = last.name else {
+                return Err(match last.end {
+                    End::DotDot => Errno::ENOTEMPTY,
+                    End::Dot => Errno::EINVAL,
+                    End::Root | End::Name => Errno::EBUSY,
+                }
+                .into());
+            };
+            self.upper()?;
+            let found = self.lookup(&last.dir, &name)?;
+            if !found.inode().ok_or(Errno::ENOENT)?.is_dir() {
+                return Err(Errno::ENOTDIR.into());
+            }
+            b.remove(&Target {
+                dir: last.dir,
+                name,
+                found,
+            })
+        })
+    }
+
+    /// `renameat2(2)`.
+    pub(crate) fn rename(
+        &self,
+        run: Run<'_>,
+        base: (&Arc<Inode>, &Arc<Inode>),
+        from: &Path,
+        to: &Path,
+        flags: RenameFlags,
+    ) -> Res<()> {
+        if (flags.no_replace || flags.whiteout) && flags.exchange {
+            return Err(Errno::EINVAL.into());
+        }
+        self.run(run, |b| {
+            let old = self.walk_to_last(base.0, from, false, &mut |_, _| {})?;
+            let new = self.walk_to_last(base.1, to, false, &mut |_, _| {})?;
+            let wants_dir = (old.wants_dir, new.wants_dir);
+            let Some(old_name) = old.name.clone() else {
+                return Err(Errno::EBUSY.into());
+            };
+            let Some(new_name) = new.name.clone() else {
+                let exists = flags.no_replace;
+                return Err(if exists { Errno::EEXIST } else { Errno::EBUSY }.into());
+            };
+            self.upper()?;
+            let old = self.target(old, old_name)?;
+            if old.found.inode().is_none() {
+                return Err(Errno::ENOENT.into());
+            }
+            let new = self.target(new, new_name)?;
+            if new.dir.is_gone() {
+                return Err(Errno::ENOENT.into());
+            }
+            b.rename(&old, &new, flags, wants_dir).map(|_| ())
+        })
+    }
+
+    fn target(&self, last: Last, name: crate::path::Name) -> Res<Target> {
+        let found = self.lookup(&last.dir, &name)?;
+        Ok(Target {
+            dir: last.dir,
+            name,
+            found,
+        })
+    }
+
+    /// `truncate(2)`.
+    pub(crate) fn set_len(
+        &self,
+        run: Run<'_>,
+        base: &Arc<Inode>,
+        path: &Path,
+        len: u64,
+    ) -> Res<()> {
+        if i64::try_from(len).is_err() {
+            return Err(Errno::EINVAL.into());
+        }
+        self.run(run, |b| {
+            let inode = self.walk_path(base, path, true)?;
+            b.set_len(&inode, len)
+        })
+    }
+
+    /// `chown`, `chmod`, `utimensat` of an object in use, in this order; each is atomic by itself.
+    pub(crate) fn set_attr(&self, inode: &Arc<Inode>, attr: &SetAttr) -> Res<()> {
+        for part in parts(attr) {
+            self.mutate(|b| b.set_attr(inode, &part))?;
+        }
+        Ok(())
+    }
+
+    /// As [`Core::set_attr`], by path.
+    pub(crate) fn set_attr_at(
+        &self,
+        mut run: Run<'_>,
+        base: &Arc<Inode>,
+        path: &Path,
+        follow: bool,
+        attr: &SetAttr,
+    ) -> Res<()> {
+        let parts = parts(attr);
+        if parts.is_empty() {
+            let _tree = self.read();
+            return self.walk_path(base, path, follow).map(|_| ());
+        }
+        for part in parts {
+            let once = match &mut run {
+                Run::Apply => Run::Apply,
+                Run::Plan(plan) => Run::Plan(plan),
+            };
+            self.run(once, |b| {
+                let inode = self.walk_path(base, path, follow)?;
+                b.set_attr(&inode, &part)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// `setxattr(2)` (`Some`) or `removexattr(2)`.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the arguments of the system call"
+    )]
+    pub(crate) fn set_xattr_at(
+        &self,
+        run: Run<'_>,
+        base: &Arc<Inode>,
+        path: &Path,
+        follow: bool,
+        name: &XattrName,
+        value: Option<&[u8]>,
+        mode: XattrMode,
+    ) -> Res<()> {
+        self.run(run, |b| {
+            let inode = self.walk_path(base, path, follow)?;
+            b.set_xattr(&inode, name, value, mode)
+        })
+    }
+
+    /// `syncfs(2)`.
+    pub(crate) fn sync(&self) -> Res<()> {
+        match &self.upper {
+            Some(upper) if self.options.durable => match upper.upper() {
+                Some(upper) => upper.sync(SyncScope::All).in_layer(LayerId::Upper),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// `open(2)` of a file. Answers the file, opened, created or truncated as asked for.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        base: &Arc<Inode>,
+        path: &Path,
+        options: &OpenOptions,
+    ) -> Res<File> {
+        let inode = match self.open_inode(None, base, path, options)? {
+            Opened::Existing(inode) => inode,
+            Opened::New(inode) => {
+                return File::open(self.clone(), inode, options);
+            }
+        };
+        if inode.is_dir() {
+            return Err(Errno::EISDIR.into());
+        }
+        let file = File::open(self.clone(), inode, options)?;
+        if options.truncate {
+            file.truncate_opened()?;
+        }
+        Ok(file)
+    }
+
+    /// What opening does to the layers, without keeping anything open.
+    pub(crate) fn plan_open(
+        &self,
+        plan: &mut Plan,
+        base: &Arc<Inode>,
+        path: &Path,
+        options: &OpenOptions,
+    ) -> Res<()> {
+        self.open_inode(Some(plan), base, path, options).map(|_| ())
+    }
+
+    fn open_inode(
+        &self,
+        plan: Option<&mut Plan>,
+        base: &Arc<Inode>,
+        path: &Path,
+        options: &OpenOptions,
+    ) -> Res<Opened> {
+        open::check(options)?;
+        if plan.is_none() && !options.tmpfile && !options.create && !options.create_new {
+            // The common case needs no exclusive access.
+            let tree = self.read();
+            let inode = self.existing(base, path, options)?;
+            if !open::copies_up(options) || inode.upper().is_some() {
+                drop(tree);
+                return Ok(Opened::Existing(inode));
+            }
+        }
+        let made: std::sync::Mutex<Option<Opened>> = std::sync::Mutex::new(None);
+        let build = |b: &mut Build<'_>| {
+            let opened = self.open_step(b, base, path, options)?;
+            *made
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(opened);
+            Ok(())
+        };
+        match plan {
+            Some(plan) => *plan = self.plan_only(build)?.plan,
+            None => {
+                self.mutate(build)?;
+            }
+        }
+        let opened = made
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok(opened.ok_or(Errno::EIO)?)
+    }
+
+    /// An existing object as `open(2)` without creating finds it.
+    fn existing(&self, base: &Arc<Inode>, path: &Path, options: &OpenOptions) -> Res<Arc<Inode>> {
+        let inode = self.walk_path(base, path, !options.no_follow)?;
+        open::check_type(inode.file_type, options)?;
+        if open::copies_up(options) && self.upper.is_none() {
+            return Err(Errno::EROFS.into());
+        }
+        Ok(inode)
+    }
+
+    fn open_step(
+        &self,
+        b: &mut Build<'_>,
+        base: &Arc<Inode>,
+        path: &Path,
+        options: &OpenOptions,
+    ) -> Res<Opened> {
+        if options.tmpfile {
+            let dir = self.walk_path(base, path, !options.no_follow)?;
+            if !dir.is_dir() {
+                return Err(Errno::ENOTDIR.into());
+            }
+            self.upper()?;
+            return Ok(Opened::New(b.tmpfile(&dir, options.mode)?));
+        }
+        let data = if options.truncate {
+            Data::Truncate
+        } else {
+            Data::Full
+        };
+        if !options.create && !options.create_new {
+            let inode = self.existing(base, path, options)?;
+            if open::copies_up(options) {
+                b.upper(&inode, data)?;
+            }
+            return Ok(Opened::Existing(inode));
+        }
+        let follow = !options.no_follow && !options.create_new;
+        let last = self.walk_to_last(base, path, follow, &mut |_, _| {})?;
+        let Some(name) = last.name else {
+            return Err(Errno::EISDIR.into());
+        };
+        if last.wants_dir {
+            return Err(Errno::EISDIR.into());
+        }
+        let found = self.lookup(&last.dir, &name)?;
+        if let Found::Inode(inode) = &found {
+            if options.create_new {
+                return Err(Errno::EEXIST.into());
+            }
+            open::check_type(inode.file_type, options)?;
+            if open::copies_up(options) {
+                self.upper()?;
+                b.upper(inode, data)?;
+            }
+            return Ok(Opened::Existing(inode.clone()));
+        }
+        if last.dir.is_gone() {
+            return Err(Errno::ENOENT.into());
+        }
+        let target = Target {
+            dir: last.dir,
+            name,
+            found,
+        };
+        let spec = Spec {
+            kind: NewKind::File,
+            mode: options.mode,
+        };
+        Ok(Opened::New(b.create(&target, &spec)?))
+    }
+}
+
+/// What opening found or made.
+enum Opened {
+    Existing(Arc<Inode>),
+    New(Arc<Inode>),
+}
+
+/// Longest symlink target in bytes (`PATH_MAX` without the final NUL).
+const SYMLINK_TARGET_BYTES_MAX: usize = 4095;
+
+/// The atomic parts of a change of attributes, in their order.
+fn parts(attr: &SetAttr) -> Vec<SetAttr> {
+    let mut parts = Vec::new();
+    if attr.uid.is_some() || attr.gid.is_some() {
+        parts.push(SetAttr::owner(attr.uid, attr.gid));
+    }
+    if let Some(mode) = attr.mode {
+        parts.push(SetAttr::mode(mode));
+    }
+    let times = SetAttr::times(attr.atime, attr.mtime);
+    if !times.is_empty() {
+        parts.push(times);
+    }
+    parts
+}

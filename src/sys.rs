@@ -1,0 +1,251 @@
+//! System calls that neither rustix nor nix wraps. The only unsafe code of the crate.
+
+#![allow(
+    unsafe_code,
+    reason = "raw system calls that no maintained crate wraps; each block says why it is sound"
+)]
+
+use std::ffi::CStr;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use crate::backend::FileHandle;
+use crate::errno::Errno;
+
+/// Largest handle that the kernel gives (`MAX_HANDLE_SZ`).
+const HANDLE_BYTES_MAX: usize = 128;
+
+/// `struct file_handle` with room for the largest handle.
+#[repr(C)]
+struct RawHandle {
+    bytes: u32,
+    kind: i32,
+    data: [u8; HANDLE_BYTES_MAX],
+}
+
+fn last_errno() -> Errno {
+    Errno::of_io(&std::io::Error::last_os_error())
+}
+
+/// The file handle of `name` in `dir` (of `dir` itself if `name` is empty), as
+/// `exportfs_encode_fh` gives it without connectable information, which is what overlayfs stores.
+///
+/// A final symlink is not followed. `None`: the filesystem has no handles.
+pub(crate) fn file_handle(dir: BorrowedFd<'_>, name: &CStr) -> Result<Option<FileHandle>, Errno> {
+    let mut raw = RawHandle {
+        bytes: HANDLE_BYTES_MAX as u32,
+        kind: 0,
+        data: [0; HANDLE_BYTES_MAX],
+    };
+    let mut mount: libc::c_int = 0;
+    let flags = if name.is_empty() {
+        libc::AT_EMPTY_PATH
+    } else {
+        0
+    };
+    // SAFETY: `name` is NUL-terminated; `raw` has the layout of `struct file_handle` followed by the
+    // `bytes` bytes that it announces, and `mount` is a valid int; both outlive the call, which
+    // writes nothing else.
+    let rc = unsafe {
+        libc::name_to_handle_at(
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            (&raw mut raw).cast::<libc::file_handle>(),
+            &raw mut mount,
+            flags,
+        )
+    };
+    if rc < 0 {
+        return match last_errno() {
+            Errno::EOPNOTSUPP | Errno::EOVERFLOW | Errno::ENOSYS => Ok(None),
+            errno => Err(errno),
+        };
+    }
+    let bytes = raw.data.get(..raw.bytes as usize);
+    match (u8::try_from(raw.kind), bytes) {
+        (Ok(kind), Some(bytes)) => Ok(Some(FileHandle {
+            kind,
+            bytes: bytes.to_vec(),
+        })),
+        _ => Ok(None),
+    }
+}
+
+/// Opens (`O_PATH`) what `handle` names on the filesystem that `mount` lies on. `mount` must not be
+/// an `O_PATH` descriptor.
+///
+/// # Errors
+/// `ESTALE` if there is none; `EPERM` without `CAP_DAC_READ_SEARCH`.
+pub(crate) fn open_by_handle(mount: BorrowedFd<'_>, handle: &FileHandle) -> Result<OwnedFd, Errno> {
+    let mut raw = RawHandle {
+        bytes: handle.bytes.len() as u32,
+        kind: i32::from(handle.kind),
+        data: [0; HANDLE_BYTES_MAX],
+    };
+    match raw.data.get_mut(..handle.bytes.len()) {
+        Some(data) if !data.is_empty() => data.copy_from_slice(&handle.bytes),
+        _ => return Err(Errno::ESTALE),
+    }
+    let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: `raw` has the layout of `struct file_handle` and holds the `bytes` bytes that it
+    // announces; the kernel only reads it, for the time of the call.
+    let fd = unsafe {
+        libc::open_by_handle_at(
+            mount.as_raw_fd(),
+            (&raw mut raw).cast::<libc::file_handle>(),
+            flags,
+        )
+    };
+    if fd < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: the call above succeeded, so `fd` is open and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `struct fsuuid2`.
+#[repr(C)]
+struct RawUuid {
+    len: u8,
+    uuid: [u8; 16],
+}
+
+const FS_IOC_GETFSUUID: libc::c_ulong =
+    (2 << 30) | ((size_of::<RawUuid>() as libc::c_ulong) << 16) | (0x15 << 8);
+
+/// The start of `struct btrfs_ioctl_fs_info_args`, filled up to its size.
+#[repr(C)]
+struct RawBtrfsInfo {
+    devices: [u64; 2],
+    fsid: [u8; 16],
+    rest: [u64; 124],
+}
+
+const BTRFS_IOC_FS_INFO: libc::c_ulong =
+    (2 << 30) | ((size_of::<RawBtrfsInfo>() as libc::c_ulong) << 16) | (0x94 << 8) | 31;
+
+/// The UUID of the filesystem (`s_uuid`, which overlayfs stores in origins); `None` if it has none,
+/// if it is all zero, or if the kernel is too old to tell (before 6.9; btrfs tells always).
+pub(crate) fn fs_uuid(fd: BorrowedFd<'_>, is_btrfs: bool) -> Option<[u8; 16]> {
+    let uuid = if is_btrfs {
+        btrfs_uuid(fd)
+    } else {
+        generic_uuid(fd)
+    };
+    uuid.filter(|uuid| *uuid != [0; 16])
+}
+
+fn generic_uuid(fd: BorrowedFd<'_>) -> Option<[u8; 16]> {
+    let mut raw = RawUuid {
+        len: 0,
+        uuid: [0; 16],
+    };
+    // SAFETY: the request writes one `struct fsuuid2`, whose layout `raw` has.
+    let rc = unsafe { libc::ioctl(fd.as_raw_fd(), FS_IOC_GETFSUUID as _, &raw mut raw) };
+    (rc == 0 && raw.len == 16).then_some(raw.uuid)
+}
+
+/// Btrfs does not answer the generic request.
+fn btrfs_uuid(fd: BorrowedFd<'_>) -> Option<[u8; 16]> {
+    let mut raw = RawBtrfsInfo {
+        devices: [0; 2],
+        fsid: [0; 16],
+        rest: [0; 124],
+    };
+    // SAFETY: the request reads and writes one `struct btrfs_ioctl_fs_info_args` of 1024 bytes, whose
+    // size and start `raw` has; `rest` (the flags in it are 0) asks for nothing more.
+    let rc = unsafe { libc::ioctl(fd.as_raw_fd(), BTRFS_IOC_FS_INFO as _, &raw mut raw) };
+    (rc == 0).then_some(raw.fsid)
+}
+
+const _: () = assert!(size_of::<RawBtrfsInfo>() == 1024 && size_of::<RawUuid>() == 17);
+
+/// `struct file_clone_range`.
+#[repr(C)]
+struct RawCloneRange {
+    src_fd: i64,
+    src_offset: u64,
+    src_length: u64,
+    dest_offset: u64,
+}
+
+const FICLONERANGE: libc::c_ulong =
+    (1 << 30) | ((size_of::<RawCloneRange>() as libc::c_ulong) << 16) | (0x94 << 8) | 13;
+
+/// Makes `len` bytes of `dst` share the data of `src`. `len` must not be 0 (the kernel would take
+/// it as "to the end").
+pub(crate) fn clone_range(
+    dst: BorrowedFd<'_>,
+    src: BorrowedFd<'_>,
+    src_offset: u64,
+    dst_offset: u64,
+    len: u64,
+) -> Result<(), Errno> {
+    let raw = RawCloneRange {
+        src_fd: i64::from(src.as_raw_fd()),
+        src_offset,
+        src_length: len,
+        dest_offset: dst_offset,
+    };
+    // SAFETY: the request reads one `struct file_clone_range`, whose layout `raw` has; both
+    // descriptors are borrowed for the time of the call.
+    let rc = unsafe { libc::ioctl(dst.as_raw_fd(), FICLONERANGE as _, &raw const raw) };
+    if rc < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// Sets permission bits of `name` in `dir` (of `dir` itself, which may be `O_PATH`, if `name` is
+/// empty), never through a symlink.
+///
+/// # Errors
+/// `ENOSYS` before Linux 6.6; `EOPNOTSUPP` for a symlink.
+pub(crate) fn fchmodat2(dir: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<(), Errno> {
+    let flags = if name.is_empty() {
+        libc::AT_EMPTY_PATH
+    } else {
+        libc::AT_SYMLINK_NOFOLLOW
+    };
+    // SAFETY: `name` is NUL-terminated and only read; the other arguments are integers.
+    let rc = unsafe {
+        libc::syscall(
+            libc::SYS_fchmodat2,
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            mode,
+            flags,
+        )
+    };
+    if rc < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn handle_round_trip_or_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let fd = std::fs::File::open(dir.path()).unwrap();
+        let Some(handle) = file_handle(fd.as_fd(), c"").unwrap() else {
+            return;
+        };
+        match open_by_handle(fd.as_fd(), &handle) {
+            Ok(_) | Err(Errno::EPERM) => {}
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    #[test]
+    fn an_empty_or_huge_handle_is_stale() {
+        let fd = std::fs::File::open("/").unwrap();
+        for len in [0, 129, 4096] {
+            let handle = FileHandle {
+                kind: 1,
+                bytes: vec![1; len],
+            };
+            let got = open_by_handle(fd.as_fd(), &handle).unwrap_err();
+            assert_eq!(got, Errno::ESTALE);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Runs the conformance suite on the backends of this crate.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::any::Any;
+use std::sync::Arc;
+
+use layerstack::backend::memory::MemLayer;
+use layerstack::backend_conformance;
+use layerstack::testing::conformance::{Factory, Subject};
+use layerstack::{DirLayerOptions, XattrNamespace};
+
+/// Makes memory layers and opens them again by cloning, which is what a clone promises to be.
+struct Memory(XattrNamespace);
+
+impl Factory for Memory {
+    fn make(&self) -> Subject {
+        let layer = Arc::new(MemLayer::with_namespace(self.0));
+        Subject::guarded(Arc::clone(&layer), layer)
+    }
+
+    fn reopen(&self, subject: Subject) -> Option<Subject> {
+        let guard: Box<dyn Any> = subject.guard?;
+        let layer = guard.downcast::<Arc<MemLayer>>().ok()?;
+        Some(Subject::new(MemLayer::clone(&layer)))
+    }
+}
+
+backend_conformance!(memory, Memory(XattrNamespace::Trusted));
+backend_conformance!(memory_userxattr, Memory(XattrNamespace::User));
+backend_conformance!(memory_in_arc, || Subject::new(Arc::new(MemLayer::new())));
+
+/// Makes directory layers in temporary directories, with the options of the kind.
+struct Directory(DirLayerOptions);
+
+impl Directory {
+    fn open(&self, dir: tempfile::TempDir) -> Subject {
+        let (upper, work) = (dir.path().join("upper"), dir.path().join("work"));
+        let layer = self.0.clone().content_by_handle(true);
+        Subject::guarded(layer.open_upper(upper, work).unwrap(), dir)
+    }
+}
+
+impl Factory for Directory {
+    fn make(&self) -> Subject {
+        // Beside the build, which is on a real filesystem where `/tmp` may be a tmpfs; or on the
+        // filesystem that whoever runs the tests wants to see.
+        let place = std::env::var_os("LAYERSTACK_TEST_DIR");
+        let place = place.unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
+        let dir = tempfile::tempdir_in(place).unwrap();
+        for name in ["upper", "work"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        self.open(dir)
+    }
+
+    fn reopen(&self, subject: Subject) -> Option<Subject> {
+        let Subject { backend, guard } = subject;
+        drop(backend);
+        let guard: Box<dyn Any> = guard?;
+        Some(self.open(*guard.downcast::<tempfile::TempDir>().ok()?))
+    }
+}
+
+/// Directory layers on a tmpfs, if there is one at the usual place.
+struct Shm;
+
+impl Factory for Shm {
+    fn make(&self) -> Subject {
+        let place = std::path::Path::new("/dev/shm");
+        let dir = if place.is_dir() {
+            tempfile::tempdir_in(place).unwrap()
+        } else {
+            tempfile::tempdir().unwrap()
+        };
+        for name in ["upper", "work"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        Directory(DirLayerOptions::new()).open(dir)
+    }
+}
+
+backend_conformance!(directory, Directory(DirLayerOptions::new()));
+backend_conformance!(
+    directory_userxattr,
+    Directory(DirLayerOptions::new().namespace(XattrNamespace::User))
+);
+backend_conformance!(directory_tmpfs, Shm);

@@ -1,0 +1,79 @@
+//! Content of files.
+
+use layerstack::DirLayer;
+use layerstack::Errno;
+use layerstack::backend::{Access, AllocateMode, LayerBackend};
+
+use crate::common::*;
+
+#[test]
+fn reading_writing_and_holes() {
+    let t = Upper::new();
+    let f = t.make(&t.root(), "f", &file());
+    let w = f.open(Access::ReadWrite).unwrap();
+    assert_eq!(w.next_data(0).unwrap(), None);
+    w.write_at(b"end", 1 << 20).unwrap();
+    let mut buf = [1; 4];
+    assert_eq!(w.read_at(&mut buf, 5).unwrap(), 4);
+    assert_eq!(buf, [0; 4]);
+    assert_eq!(w.read_at(&mut buf, 1 << 20).unwrap(), 3);
+    assert_eq!(w.read_at(&mut buf, u64::MAX).unwrap(), 0);
+    if t.layer.capabilities().holes {
+        let data = w.next_data(0).unwrap().unwrap();
+        assert!(data.start > 0 && data.contains(&(1 << 20)));
+        w.allocate(AllocateMode::PunchHole, 0, 2 << 20).unwrap();
+        assert_eq!(w.next_data(0).unwrap(), None);
+    }
+    w.set_len(10).unwrap();
+    assert_eq!(w.metadata().unwrap().size, 10);
+    assert_eq!(w.next_data(10).unwrap(), None);
+    assert_eq!(
+        errno(w.allocate(AllocateMode::Allocate, 0, 0)),
+        Errno::EINVAL
+    );
+    assert_eq!(errno(w.set_len(u64::MAX)), Errno::EFBIG);
+    assert_eq!(errno(w.write_at(b"x", u64::MAX)), Errno::EFBIG);
+    w.sync(true).unwrap();
+    w.sync(false).unwrap();
+
+    let r = f.open(Access::Read).unwrap();
+    assert_eq!(errno(r.write_at(b"x", 0)), Errno::EBADF);
+    assert_eq!(errno(r.set_len(0)), Errno::EBADF);
+    assert_eq!(
+        errno(r.allocate(AllocateMode::Allocate, 0, 1)),
+        Errno::EBADF
+    );
+    let w = f.open(Access::Write).unwrap();
+    assert_eq!(errno(w.read_at(&mut buf, 0)), Errno::EBADF);
+}
+
+#[test]
+fn copies_within_the_kernel() {
+    let t = Upper::new();
+    let root = t.root();
+    let a = t.make(&root, "a", &file()).open(Access::ReadWrite).unwrap();
+    let b = t.make(&root, "b", &file()).open(Access::ReadWrite).unwrap();
+    a.write_at(&[7; 10_000], 0).unwrap();
+    match b.clone_range(&*a, 1000, 500, 4000) {
+        Ok(done) => {
+            assert_eq!(done.bytes, 4000);
+            assert_eq!(b.metadata().unwrap().size, 4500);
+            assert_eq!(b.clone_range(&*a, 10_000, 0, 4).unwrap().bytes, 0);
+            assert_eq!(b.clone_range(&*a, 0, 0, 0).unwrap().bytes, 0);
+        }
+        Err(e) => assert_eq!(e.errno(), Errno::EOPNOTSUPP),
+    }
+    let read_only = get(&root, "b").0.open(Access::Read).unwrap();
+    assert_eq!(errno(read_only.clone_range(&*a, 0, 0, 1)), Errno::EBADF);
+}
+
+#[test]
+fn a_lower_layer_is_never_written() {
+    let t = Upper::new();
+    t.make(&t.root(), "f", &file());
+    let lower = DirLayer::open_lower(t.path("")).unwrap();
+    let (f, _) = get(&lower.root().unwrap(), "f");
+    assert_eq!(errno(f.open(Access::Write)), Errno::EROFS);
+    assert_eq!(errno(f.open(Access::ReadWrite)), Errno::EROFS);
+    f.open(Access::Read).unwrap();
+}
