@@ -7,6 +7,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "a test may fail by panicking"
 )]
@@ -20,13 +21,13 @@ use std::rc::Rc;
 use layerstack::testing::case::{Check, xattr};
 use layerstack::testing::spec::Piece;
 use layerstack::testing::strategy::Profile;
-use layerstack::testing::{Case, LayerSpec, NodeSpec};
-use layerstack::{Op, RenameFlags};
+use layerstack::testing::{Case, LayerSpec, NodeSpec, TreeSnapshot};
+use layerstack::{Errno, Op, Outcome, RenameFlags};
 use support::fs::Fs;
 use support::namespace::{as_user, in_mount_namespace, require_kernel};
 use support::ours::{DirSystem, MemSystem};
 use support::runner::{Campaign, Pair};
-use support::system::{Dirs, HandOver, KernelSystem, Layout, Stack};
+use support::system::{Dirs, HandOver, KernelSystem, Layout, Stack, System};
 
 /// The kernel against itself: what is compared is deterministic.
 const TWICE: Pair<'static> = Pair {
@@ -140,6 +141,46 @@ fn kernel_equals_itself_for_ordinary_users() {
             let campaign = Campaign::new("userxattr", layout, Profile::user());
             in_mount_namespace(|| campaign.run(TWICE));
         });
+    }
+}
+
+/// A mount that stays where others are closed and opened again; only its files are closed.
+struct Stays(Box<dyn System>);
+
+impl System for Stays {
+    fn apply(&mut self, op: &Op) -> Result<Outcome, Errno> {
+        self.0.apply(op)
+    }
+    fn merged(&mut self) -> TreeSnapshot {
+        self.0.merged()
+    }
+    fn upper(&mut self) -> TreeSnapshot {
+        self.0.upper()
+    }
+    fn remount(&mut self) -> Result<(), Errno> {
+        for slot in 0..=u8::MAX {
+            let _ = self.0.apply(&Op::HandleClose { slot });
+        }
+        Ok(())
+    }
+    fn rotate(&mut self) -> Result<(), Errno> {
+        self.0.rotate()
+    }
+}
+
+/// What the kernel keeps in memory does not show.
+#[test]
+fn remounting_changes_nothing() {
+    let stays = |dirs: &Dirs, stack: &Rc<Stack>| -> Result<Box<dyn System>, Errno> {
+        Ok(Box::new(Stays(KernelSystem::open(dirs, stack)?)))
+    };
+    if require_kernel() {
+        let campaign = Campaign::new("remount", Layout::same(Fs::Ext4), Profile::root());
+        let pair = Pair {
+            left: &KernelSystem::open,
+            right: &stays,
+        };
+        in_mount_namespace(|| campaign.run(pair));
     }
 }
 

@@ -12,6 +12,7 @@
 mod support;
 
 use layerstack::backend::LayerBackend;
+use layerstack::backend::dir::DirLayer;
 use layerstack::backend::memory::MemLayer;
 use layerstack::testing::strategy::{Profile, layer};
 use layerstack::testing::{Compare, LayerSpec, NodeSpec, SnapshotOptions, TreeSnapshot};
@@ -62,6 +63,18 @@ fn a_layer_is_the_same_wherever_it_is_written() {
             same(
                 "memory",
                 &TreeSnapshot::of_backend(&memory, &LAYER).unwrap(),
+            );
+            let real = DirLayer::open_lower(space.path()).unwrap();
+            same(
+                "directory",
+                &TreeSnapshot::of_backend(&real, &LAYER).unwrap(),
+            );
+            let dirs = Workspace::new(&mounted, Fs::Tmpfs);
+            let real = DirLayer::open_upper(dirs.dir("u"), dirs.dir("w")).unwrap();
+            spec.write_to_upper(real.upper().unwrap()).unwrap();
+            same(
+                "directory written",
+                &TreeSnapshot::of_backend(&real, &LAYER).unwrap(),
             );
             let read = MemLayer::from_dir(space.path()).unwrap();
             same(

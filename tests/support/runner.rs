@@ -32,6 +32,9 @@ impl Rules {
     pub fn new(layout: &Layout) -> Self {
         let mut merged = Compare::merged();
         merged.inode_labels = layout.is_same();
+        // The kernel caches which entries of an impure directory have another inode number, and
+        // links made after the first listing are told by their own until the next mount.
+        merged.listed_inodes = false;
         Rules {
             merged,
             upper: Compare::upper(),

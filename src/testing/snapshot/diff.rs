@@ -59,8 +59,10 @@ pub struct Compare {
     pub inode_labels: bool,
     /// Inode numbers themselves.
     pub inode_numbers: bool,
-    /// Types that listings tell, and whether their inode number is that of `stat`.
-    pub listings: bool,
+    /// Types that listings tell.
+    pub listed_types: bool,
+    /// Whether the inode number that a listing tells is that of `stat`.
+    pub listed_inodes: bool,
     /// Extended attributes.
     pub xattrs: bool,
     /// Where data and holes are, in steps of 4096 bytes.
@@ -85,7 +87,8 @@ impl Compare {
             link_groups: true,
             inode_labels: true,
             inode_numbers: false,
-            listings: true,
+            listed_types: true,
+            listed_inodes: true,
             xattrs: true,
             holes: false,
             overlay: false,
@@ -98,7 +101,8 @@ impl Compare {
     pub const fn upper() -> Self {
         let mut compare = Compare::merged();
         compare.inode_labels = false;
-        compare.listings = false;
+        compare.listed_types = false;
+        compare.listed_inodes = false;
         compare.overlay = true;
         compare.origin = OriginCompare::Exact;
         compare
@@ -111,7 +115,8 @@ impl Compare {
         compare.mtime = TimeCompare::Exact;
         compare.dir_nlink = true;
         compare.inode_numbers = true;
-        compare.listings = true;
+        compare.listed_types = true;
+        compare.listed_inodes = true;
         compare.holes = true;
         compare
     }
@@ -285,8 +290,10 @@ impl AtPath<'_> {
         if compare.inode_labels {
             self.eq_opt("inode of", &a.inode_label, &b.inode_label);
         }
-        if compare.listings {
+        if compare.listed_types {
             self.eq_opt("listed type", &a.listed_type, &b.listed_type);
+        }
+        if compare.listed_inodes {
             let same = |node: &NodeSnapshot| node.listed_ino.is_none_or(|ino| ino == node.meta.ino);
             self.eq("listed inode is that of stat:", same(a), same(b));
         }

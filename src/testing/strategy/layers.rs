@@ -116,6 +116,8 @@ fn apply(node: NodeSpec, decoration: Decoration) -> NodeSpec {
         NodeKind::Directory => (true, false, false),
         NodeKind::Symlink(_) => (false, true, false),
         NodeKind::File(_) => (false, false, true),
+        // Theirs are not told apart.
+        NodeKind::Whiteout(_) => return node,
         _ => (false, false, false),
     };
     match decoration {

@@ -321,6 +321,7 @@ fn handles(profile: &Profile) -> BoxedStrategy<Op> {
             |(slot, mode, offset, len)| Op::HandleAllocate { slot, mode, offset, len }
         ),
         1 => (slot(), path).prop_map(|(slot, to)| Op::HandleLink { slot, to }),
+        1 => slot().prop_map(|slot| Op::HandleSync { slot }),
         1 => slot().prop_map(|slot| Op::HandleClose { slot }),
     ]
     .boxed()
