@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::backend::{Access, NewKind, XattrMode};
 use crate::errno::Errno;
@@ -11,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::op::{EntryInfo, Op, OpenOptions, Outcome};
 use crate::overlay::core::{Core, Res};
 use crate::overlay::file::File;
-use crate::overlay::inode::Inode;
 use crate::overlay::mutate::Spec;
 use crate::overlay::ops::Run;
 use crate::overlay::union::{Overlay, mknod_kind};
@@ -238,14 +236,7 @@ fn mutate_op(core: &Core, run: Run<'_>, op: &Op) -> Res<()> {
 #[derive(Debug)]
 pub struct Session {
     overlay: Overlay,
-    handles: BTreeMap<u8, Handle>,
-}
-
-/// What a slot holds: a directory can be opened too, but only its attributes be used.
-#[derive(Debug)]
-enum Handle {
-    File(File),
-    Dir(Arc<Inode>),
+    handles: BTreeMap<u8, File>,
 }
 
 impl Session {
@@ -276,8 +267,8 @@ impl Session {
                 options,
             } => {
                 self.handles.remove(slot);
-                let handle = self.open(path, options).map_err(|e| named(e, op))?;
-                self.handles.insert(*slot, handle);
+                let file = self.overlay.open(path, options)?;
+                self.handles.insert(*slot, file);
                 Ok(Outcome::Done)
             }
             Op::HandleClose { slot } => match self.handles.remove(slot) {
@@ -293,50 +284,10 @@ impl Session {
             | Op::HandleSync { slot }
             | Op::HandleLink { slot, .. } => match self.handles.get(slot) {
                 None => Err(named(Errno::EBADF.into(), op)),
-                Some(Handle::File(file)) => file_op(&self.overlay, file, op),
-                Some(Handle::Dir(inode)) => {
-                    dir_op(&self.overlay.core, inode, op).map_err(|e| named(e, op))
-                }
+                Some(file) => file_op(&self.overlay, file, op),
             },
             _ => path_op(&self.overlay, op),
         }
-    }
-
-    /// Opens a file, or a directory for reading.
-    fn open(&self, path: &Path, options: &OpenOptions) -> Res<Handle> {
-        let core = &self.overlay.core;
-        match core.open(core.root(), path, options) {
-            Ok(file) => Ok(Handle::File(file)),
-            Err(e) if e.errno == Errno::EISDIR => dir_for_reading(core, path, options)
-                .ok_or(e)
-                .map(Handle::Dir),
-            Err(e) => Err(e),
-        }
-    }
-}
-
-/// The directory that `open(2)` would give a handle to.
-fn dir_for_reading(core: &Core, path: &Path, options: &OpenOptions) -> Option<Arc<Inode>> {
-    let modifies = options.writes() || options.truncate;
-    if modifies || options.create || options.create_new || options.tmpfile {
-        return None;
-    }
-    let _tree = core.read();
-    core.walk_path(core.root(), path, !options.no_follow).ok()
-}
-
-fn dir_op(core: &Core, inode: &Arc<Inode>, op: &Op) -> Res<Outcome> {
-    match op {
-        Op::HandleRead { .. } => Err(Errno::EISDIR.into()),
-        Op::HandleWrite { .. } | Op::HandleAllocate { .. } => Err(Errno::EBADF.into()),
-        Op::HandleMetadata { .. } => {
-            let _tree = core.read();
-            core.metadata(inode).map(Outcome::Metadata)
-        }
-        Op::HandleSetLen { .. } => Err(Errno::EINVAL.into()),
-        Op::HandleSetAttr { attr, .. } => core.set_attr(inode, attr).map(|()| Outcome::Done),
-        Op::HandleLink { .. } => Err(Errno::EPERM.into()),
-        _ => Ok(Outcome::Done),
     }
 }
 
@@ -402,9 +353,7 @@ fn path_op(overlay: &Overlay, op: &Op) -> Result<Outcome> {
         }
         Op::ListXattrs { path, follow } => overlay.xattrs(path, *follow).map(Outcome::Names),
         Op::StatFs => overlay.statfs().map(Outcome::StatFs),
-        Op::Open { path, options } => open_and_close(overlay, path, options)
-            .map(|()| Outcome::Done)
-            .map_err(|e| named(e, op)),
+        Op::Open { path, options } => overlay.open(path, options).map(|_| Outcome::Done),
         Op::Write {
             path,
             options,
@@ -432,20 +381,5 @@ fn path_op(overlay: &Overlay, op: &Op) -> Result<Outcome> {
         _ => mutate_op(&overlay.core, Run::Apply, op)
             .map(|()| Outcome::Done)
             .map_err(|e| named(e, op)),
-    }
-}
-
-/// Opens and closes; a directory may be opened for reading.
-fn open_and_close(overlay: &Overlay, path: &Path, options: &OpenOptions) -> Res<()> {
-    let core = &overlay.core;
-    match core.open(core.root(), path, options) {
-        Ok(file) => {
-            file.close();
-            Ok(())
-        }
-        Err(e) if e.errno == Errno::EISDIR => {
-            dir_for_reading(core, path, options).map(|_| ()).ok_or(e)
-        }
-        Err(e) => Err(e),
     }
 }

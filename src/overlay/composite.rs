@@ -40,13 +40,14 @@ pub(crate) fn create_dir_all(core: &Core, base: &Arc<Inode>, path: &Path, mode: 
                     mode,
                 };
                 match core.create(Run::Apply, &at, step, &spec) {
-                    // Another thread was faster; or it is a dangling symlink, which then fails below.
-                    Err(e) if e.errno == Errno::EEXIST => {}
-                    made => made?,
+                    // Another thread was faster, or it is a dangling symlink.
+                    Err(e) if e.errno == Errno::EEXIST => {
+                        descend(core, &at, step).map_err(|_| e)?
+                    }
+                    made => made.and_then(|()| descend(core, &at, step))?,
                 }
-                descend(core, &at, step)?
             }
-            Err(e) if e.errno == Errno::ENOTDIR && i + 1 == count => {
+            Err(e) if i + 1 == count && matches!(e.errno, Errno::ENOTDIR | Errno::ELOOP) => {
                 return Err(Fail {
                     errno: Errno::EEXIST,
                     ..e
@@ -81,40 +82,53 @@ pub(crate) fn remove_dir_all(core: &Core, base: &Arc<Inode>, path: &Path) -> Res
         core.upper()?;
         (inode, (last.dir, name))
     };
-    let mut open: Vec<(Arc<Inode>, Name, Arc<Inode>)> = vec![(target.0, target.1, top)];
-    while let Some((dir, name, inode)) = open.last().cloned() {
-        match enter(core, &inode)? {
-            Some((child_name, child)) => open.push((inode, child_name, child)),
-            None => {
-                core.remove_dir(Run::Apply, &dir, name.as_path())?;
-                open.pop();
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Removes everything but directories from `dir`; answers the first directory in it.
-fn enter(core: &Core, dir: &Arc<Inode>) -> Res<Option<(Name, Arc<Inode>)>> {
-    let list = {
-        let _tree = core.read();
-        core.list(dir)?
-    };
-    for entry in list {
+    let mut open = vec![Emptying::new(core, target.0, target.1, top)?];
+    while let Some(level) = open.last_mut() {
+        let Some(name) = level.entries.next() else {
+            core.remove_dir(Run::Apply, &level.parent, level.name.as_path())?;
+            open.pop();
+            continue;
+        };
+        let dir = level.dir.clone();
         let found = {
             let _tree = core.read();
-            core.lookup(dir, &entry.name)?
+            core.lookup(&dir, &name)?
         };
         match found {
             Found::Nothing { .. } => {}
-            Found::Inode(inode) if inode.is_dir() => return Ok(Some((entry.name, inode))),
-            Found::Inode(_) => match core.remove_file(Run::Apply, dir, entry.name.as_path()) {
+            Found::Inode(inode) if inode.is_dir() => {
+                open.push(Emptying::new(core, dir, name, inode)?);
+            }
+            Found::Inode(_) => match core.remove_file(Run::Apply, &dir, name.as_path()) {
                 Err(e) if e.errno == Errno::ENOENT => {}
                 removed => removed?,
             },
         }
     }
-    Ok(None)
+    Ok(())
+}
+
+/// A directory being emptied.
+struct Emptying {
+    parent: Arc<Inode>,
+    name: Name,
+    dir: Arc<Inode>,
+    /// What is left to be removed, by name.
+    entries: std::vec::IntoIter<Name>,
+}
+
+impl Emptying {
+    fn new(core: &Core, parent: Arc<Inode>, name: Name, dir: Arc<Inode>) -> Res<Self> {
+        let _tree = core.read();
+        let mut entries: Vec<Name> = core.list(&dir)?.into_iter().map(|e| e.name).collect();
+        entries.sort();
+        Ok(Emptying {
+            parent,
+            name,
+            dir,
+            entries: entries.into_iter(),
+        })
+    }
 }
 
 /// Copies data and permission bits.

@@ -174,9 +174,12 @@ pub(super) fn remove_dir_all(path: &Path) -> Result<(), Errno> {
     drop(rustix::fs::open(path, flags, Mode::empty())?);
     for entry in read_dir(path)? {
         let below: PathBuf = path.join(entry.name.as_path());
-        match stat_at(CWD, &below, false)?.file_type {
-            FileType::Directory => remove_dir_all(&below)?,
-            _ => rustix::fs::unlinkat(CWD, &below, AtFlags::empty())?,
+        match stat_at(CWD, &below, false).map(|meta| meta.file_type) {
+            // A stray whiteout is listed, but is not there (rule R079).
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+            Ok(FileType::Directory) => remove_dir_all(&below)?,
+            Ok(_) => rustix::fs::unlinkat(CWD, &below, AtFlags::empty())?,
         }
     }
     rmdir(path)

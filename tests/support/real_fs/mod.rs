@@ -283,8 +283,7 @@ impl RealFs {
         let source = open(from, &OpenOptions::new().read(true))?;
         let meta = stat_at(source.as_fd(), Path::new(""), false)?;
         let mode = meta.mode;
-        let existing = self.apply(&Op::Metadata { path: to.to_path_buf(), follow: true });
-        if let Ok(Outcome::Metadata(other)) = existing
+        if let Ok(other) = stat_at(rustix::fs::CWD, to, true)
             && (other.dev, other.ino) == (meta.dev, meta.ino)
         {
             return Err(Errno::EINVAL);
