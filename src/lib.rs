@@ -1,5 +1,6 @@
 //! Union-filesystem layers as a library.
 
+pub(crate) mod acl;
 pub mod backend;
 mod errno;
 mod error;
