@@ -41,6 +41,10 @@ impl Found {
 pub(crate) struct Seen<'a> {
     pub(crate) layer: LayerId,
     pub(crate) components: &'a [Name],
+    /// `components` start at the layer's root, not in the directory.
+    pub(crate) absolute: bool,
+    /// This is the last of `components`.
+    pub(crate) end: bool,
     pub(crate) observed: Observed,
     pub(crate) entry: Option<&'a Entry>,
     /// The layer's object is opaque or otherwise ends the search.
@@ -221,6 +225,7 @@ impl Core {
         seen: &mut dyn FnMut(Seen<'_>),
     ) -> Res<Option<Taken>> {
         let components = lookup.path().to_vec();
+        let absolute = lookup.is_absolute();
         let mut taken: Option<Taken> = None;
         for (i, name) in components.iter().enumerate() {
             let dir = taken.as_ref().map_or(base, |(node, _)| node);
@@ -241,6 +246,8 @@ impl Core {
             seen(Seen {
                 layer,
                 components: &components,
+                absolute,
+                end,
                 observed,
                 entry: entry_ref,
                 stops,

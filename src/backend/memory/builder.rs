@@ -344,7 +344,7 @@ fn names(path: &Path) -> Result<Vec<Name>, Errno> {
     components
         .map(|component| match component {
             Component::Name(name) => Ok(name),
-            Component::Parent => Err(Errno::EINVAL),
+            Component::Here | Component::Parent => Err(Errno::EINVAL),
         })
         .collect()
 }
