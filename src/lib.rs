@@ -19,6 +19,7 @@ pub use meta::{DeviceId, FileType, Metadata, SetAttr, SetTime, StatFs, Timestamp
 pub use op::{EntryInfo, Op, OpenOptions, Outcome, RenameFlags};
 pub use overlay::options::{CopyObserver, CopyProgress, OverlayOptions};
 pub use overlay::stack::{DirEntry, LayerStack};
+pub use overlay::walk::{Walk, WalkEntry};
 pub use path::{DisplayBytes, NAME_BYTES_MAX, Name, SYMLINK_HOPS_MAX, display_bytes, display_path};
 pub use rules::change::ChangeKind;
 pub use rules::plan::{Cost, Obj, Place, Plan, PlanObject, PlannedStep, Role, Step};

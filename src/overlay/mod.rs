@@ -6,5 +6,7 @@ pub(crate) mod lookup;
 pub(crate) mod open;
 pub(crate) mod options;
 pub(crate) mod paths;
+pub(crate) mod peek;
 pub(crate) mod read;
 pub(crate) mod stack;
+pub(crate) mod walk;
