@@ -43,12 +43,19 @@ pub(crate) struct Seen<'a> {
     pub(crate) components: &'a [Name],
     /// `components` start at the layer's root, not in the directory.
     pub(crate) absolute: bool,
-    /// This is the last of `components`.
-    pub(crate) end: bool,
+    /// Which of `components` was asked for.
+    pub(crate) index: usize,
     pub(crate) observed: Observed,
     pub(crate) entry: Option<&'a Entry>,
     /// The layer's object is opaque or otherwise ends the search.
     pub(crate) stops: bool,
+}
+
+impl Seen<'_> {
+    /// The whole path was asked for, not a directory on the way.
+    pub(crate) fn is_end(&self) -> bool {
+        self.index + 1 == self.components.len()
+    }
 }
 
 /// The node found last in a layer, with its attributes.
@@ -247,7 +254,7 @@ impl Core {
                 layer,
                 components: &components,
                 absolute,
-                end,
+                index: i,
                 observed,
                 entry: entry_ref,
                 stops,

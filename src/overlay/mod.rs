@@ -1,6 +1,7 @@
 //! Ring 3, the engine: walks, caches, locks, asks the rules, executes their plans.
 
 pub(crate) mod core;
+pub(crate) mod explain;
 pub(crate) mod inode;
 pub(crate) mod lookup;
 pub(crate) mod open;

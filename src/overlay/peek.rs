@@ -92,7 +92,7 @@ impl Core {
 /// name: a redirect only concerns what comes after it.
 fn taken(seen: &Seen<'_>) -> Option<Metadata> {
     match (seen.observed, seen.entry) {
-        (Observed::Take, Some(Entry::Node(_, meta))) if seen.end => Some(meta.clone()),
+        (Observed::Take, Some(Entry::Node(_, meta))) if seen.is_end() => Some(meta.clone()),
         _ => None,
     }
 }

@@ -255,8 +255,8 @@ impl Walk {
         let path = PathBuf::from(OsString::from_vec(path));
         let enters = listed.file_type.is_none_or(FileType::is_dir) && depth < self.max_depth;
         let peeked = if enters || listed.file_type.is_none() {
-            let peeked = look(&self.core, dir, &listed.name)
-                .map_err(|e| e.into_error(OP, path.clone()))?;
+            let peeked =
+                look(&self.core, dir, &listed.name).map_err(|e| e.into_error(OP, path.clone()))?;
             Some(peeked)
         } else {
             None
