@@ -17,11 +17,13 @@ pub use errno::Errno;
 pub use error::{Error, ErrorKind, LayerId, Result};
 pub use meta::{DeviceId, FileType, Metadata, SetAttr, SetTime, StatFs, Timestamp};
 pub use op::{EntryInfo, Op, OpenOptions, Outcome, RenameFlags};
+pub use overlay::changes::Change;
+pub use overlay::copy_layer::{CopyLayerReport, copy_layer};
 pub use overlay::explain::{
     Missing, MissingReason, Occurrence, RedirectHop, Resolution, Shown, SymlinkHop,
 };
 pub use overlay::options::{CopyObserver, CopyProgress, OverlayOptions};
-pub use overlay::stack::{DirEntry, LayerStack};
+pub use overlay::stack::{DirEntry, LayerStack, Layers};
 pub use overlay::walk::{Walk, WalkEntry};
 pub use path::{DisplayBytes, NAME_BYTES_MAX, Name, SYMLINK_HOPS_MAX, display_bytes, display_path};
 pub use rules::change::ChangeKind;

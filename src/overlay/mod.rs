@@ -1,9 +1,12 @@
 //! Ring 3, the engine: walks, caches, locks, asks the rules, executes their plans.
 
+pub(crate) mod changes;
+pub(crate) mod copy_layer;
 pub(crate) mod core;
 pub(crate) mod explain;
 pub(crate) mod inode;
 pub(crate) mod lookup;
+pub(crate) mod nested;
 pub(crate) mod open;
 pub(crate) mod options;
 pub(crate) mod paths;

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::backend::Entry;
+use crate::backend::{Entry, NodeRef};
 use crate::errno::Errno;
+use crate::error::LayerId;
 use crate::meta::Metadata;
 use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::inode::{Inode, Place, State};
@@ -80,6 +81,17 @@ impl Core {
             real,
             redirected: false,
         })
+    }
+
+    /// The node that holds a regular file's data.
+    pub(crate) fn data_node(&self, state: &State) -> Res<(NodeRef, LayerId)> {
+        let node = match state.lowers.last() {
+            Some(lower) if state.metacopy => {
+                return Ok((lower.node.clone(), LayerId::Lower(lower.layer)));
+            }
+            _ => state.real().ok_or(Errno::ENOENT)?,
+        };
+        Ok((node.clone(), self.real_layer(state)))
     }
 
     fn real_metadata(&self, state: &State) -> Res<Metadata> {
