@@ -20,12 +20,19 @@ pub use error::{Error, ErrorKind, LayerId, Result};
 pub use meta::{DeviceId, FileType, Metadata, SetAttr, SetTime, StatFs, Timestamp};
 pub use op::{EntryInfo, Op, OpenOptions, Outcome, RenameFlags};
 pub use overlay::apply::Session;
+pub use overlay::changes::Change;
+pub use overlay::copy_layer::{CopyLayerReport, copy_layer};
+pub use overlay::explain::{
+    Missing, MissingReason, Occurrence, RedirectHop, Resolution, Shown, SymlinkHop,
+};
 pub use overlay::file::File;
 pub use overlay::options::{CopyObserver, CopyProgress, OverlayOptions};
-pub use overlay::stack::{DirEntry, LayerStack};
+pub use overlay::stack::{DirEntry, LayerStack, Layers};
 pub use overlay::union::{Dir, Overlay};
+pub use overlay::walk::{Walk, WalkEntry};
 pub use path::{DisplayBytes, NAME_BYTES_MAX, Name, SYMLINK_HOPS_MAX, display_bytes, display_path};
 pub use rules::change::ChangeKind;
+pub use rules::explain::{Fate, Held, HiddenBy, HidingKind};
 pub use rules::plan::{Cost, Obj, Place, Plan, PlanObject, PlannedStep, Role, Step};
 pub use rules::redirect::REDIRECT_BYTES_MAX;
 pub use rules::{DOCKER_LAYERS_MAX, LOWER_LAYERS_MAX};

@@ -156,6 +156,12 @@ pub fn display_path(path: &Path) -> DisplayBytes<'_> {
     display_bytes(path.as_os_str().as_bytes())
 }
 
+/// Serialises a path as people read it, since a path need not be text.
+#[cfg(feature = "serde")]
+pub(crate) fn serialize_path<S: serde::Serializer>(path: &Path, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_str(&display_path(path))
+}
+
 /// The path of `name` in the directory `parent`.
 pub(crate) fn join(parent: &Path, name: &Name) -> PathBuf {
     let mut bytes = parent.as_os_str().as_bytes().to_vec();

@@ -16,7 +16,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::backend::{BackendError, FsId, LayerBackend, NodeRef, UpperBackend};
+use crate::backend::{BackendError, FsId, FsIdentity, LayerBackend, NodeRef, UpperBackend};
 use crate::errno::Errno;
 use crate::error::{Error, LayerId, Result};
 use crate::meta::DeviceId;
@@ -126,6 +126,8 @@ pub(crate) struct Core {
     pub(crate) options: OverlayOptions,
     pub(crate) features: Features,
     pub(crate) namespace: XattrNamespace,
+    /// What the union is as a layer of another one.
+    pub(crate) identity: FsIdentity,
     /// The filesystems of the layers; 0 is the upper's, or the topmost lower's.
     pub(crate) filesystems: Vec<FsId>,
     pub(crate) same_fs: bool,
@@ -207,6 +209,7 @@ impl Core {
             features: options.features(),
             options,
             namespace,
+            identity: FsIdentity::new(FsId::unique(), namespace),
             dev_minor: u32::try_from(dev_minor & u64::from(u32::MAX)).unwrap_or(0),
             root,
             tree: RwLock::new(()),

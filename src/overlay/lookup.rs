@@ -41,10 +41,21 @@ impl Found {
 pub(crate) struct Seen<'a> {
     pub(crate) layer: LayerId,
     pub(crate) components: &'a [Name],
+    /// `components` start at the layer's root, not in the directory.
+    pub(crate) absolute: bool,
+    /// Which of `components` was asked for.
+    pub(crate) index: usize,
     pub(crate) observed: Observed,
     pub(crate) entry: Option<&'a Entry>,
     /// The layer's object is opaque or otherwise ends the search.
     pub(crate) stops: bool,
+}
+
+impl Seen<'_> {
+    /// The whole path was asked for, not a directory on the way.
+    pub(crate) fn is_end(&self) -> bool {
+        self.index + 1 == self.components.len()
+    }
 }
 
 /// The node found last in a layer, with its attributes.
@@ -217,6 +228,7 @@ impl Core {
         seen: &mut dyn FnMut(Seen<'_>),
     ) -> Res<Option<Taken>> {
         let components = lookup.path().to_vec();
+        let absolute = lookup.is_absolute();
         let mut taken: Option<Taken> = None;
         for (i, name) in components.iter().enumerate() {
             let dir = taken.as_ref().map_or(base, |(node, _)| node);
@@ -237,6 +249,8 @@ impl Core {
             seen(Seen {
                 layer,
                 components: &components,
+                absolute,
+                index: i,
                 observed,
                 entry: entry_ref,
                 stops,

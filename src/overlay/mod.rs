@@ -2,17 +2,23 @@
 
 pub(crate) mod apply;
 pub(crate) mod build;
+pub(crate) mod changes;
 pub(crate) mod composite;
+pub(crate) mod copy_layer;
 pub(crate) mod core;
 pub(crate) mod execute;
+pub(crate) mod explain;
 pub(crate) mod file;
 pub(crate) mod inode;
 pub(crate) mod lookup;
 pub(crate) mod mutate;
+pub(crate) mod nested;
 pub(crate) mod open;
 pub(crate) mod ops;
 pub(crate) mod options;
 pub(crate) mod paths;
+pub(crate) mod peek;
 pub(crate) mod read;
 pub(crate) mod stack;
 pub(crate) mod union;
+pub(crate) mod walk;

@@ -43,6 +43,16 @@ pub struct LayerStack {
     pub(crate) core: Arc<Core>,
 }
 
+/// The layers of a union, given back by [`LayerStack::into_layers`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Layers {
+    /// The writable layer, if there is one.
+    pub upper: Option<Arc<dyn LayerBackend>>,
+    /// The read-only layers, topmost first.
+    pub lowers: Vec<Arc<dyn LayerBackend>>,
+}
+
 /// One entry of a merged directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -101,10 +111,20 @@ impl LayerStack {
         LayerStack::from_top(layers)
     }
 
-    /// The layers, topmost first.
+    /// The read-only layers, topmost first.
     #[must_use]
     pub fn layers(&self) -> Vec<Arc<dyn LayerBackend>> {
         self.core.lowers.iter().map(|l| l.backend.clone()).collect()
+    }
+
+    /// Gives the layers back, for committing, closing or stacking them otherwise. Clones of the stack
+    /// and files open in it go on using them.
+    #[must_use]
+    pub fn into_layers(self) -> Layers {
+        Layers {
+            upper: self.core.upper.clone(),
+            lowers: self.layers(),
+        }
     }
 
     /// Attributes of what `path` names, following symlinks.

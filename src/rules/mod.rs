@@ -7,6 +7,7 @@ pub(crate) mod attr;
 pub(crate) mod change;
 pub(crate) mod copy_up;
 pub(crate) mod create;
+pub(crate) mod explain;
 pub(crate) mod inode;
 pub(crate) mod merge;
 pub(crate) mod open;

@@ -35,6 +35,27 @@ pub(crate) fn to_union(raw: &XattrName, namespace: XattrNamespace) -> Option<Xat
     }
 }
 
+/// The name, in a layer of namespace `to`, of what the attribute `raw` is in one of `from`: private
+/// names stay private, and a union shows all others under the same names as before.
+///
+/// # Errors
+/// `EOPNOTSUPP`: the name would become too long (rule R280).
+pub(crate) fn translate(
+    raw: &XattrName,
+    from: XattrNamespace,
+    to: XattrNamespace,
+) -> Result<XattrName, Errno> {
+    if from == to {
+        return Ok(raw.clone());
+    }
+    if let Some(shown) = to_union(raw, from) {
+        return to_layer(&shown, to);
+    }
+    let prefix = from.prefix().as_bytes();
+    let rest = raw.as_bytes().strip_prefix(prefix).unwrap_or_default();
+    XattrName::new([to.prefix().as_bytes(), rest].concat()).map_err(|_| Errno::EOPNOTSUPP)
+}
+
 /// True for the overlay's own attributes, which are neither shown nor copied up (rules R221, R277).
 pub(crate) fn is_private(raw: &XattrName, namespace: XattrNamespace) -> bool {
     match raw.as_bytes().strip_prefix(namespace.prefix().as_bytes()) {
@@ -176,6 +197,22 @@ mod tests {
             if let Some(shown) = shown {
                 assert_eq!(to_layer(&x(shown), *ns), Ok(x(raw)), "{shown}");
             }
+        }
+    }
+
+    #[test]
+    fn r279_names_move_between_namespaces() {
+        use XattrNamespace::{Trusted, User};
+        for (raw, expected) in [
+            ("user.a", "user.a"),
+            ("trusted.overlay.opaque", "user.overlay.opaque"),
+            ("trusted.overlay.foo", "user.overlay.foo"),
+            ("trusted.overlay.overlay.opaque", "trusted.overlay.opaque"),
+            ("user.overlay.opaque", "user.overlay.overlay.opaque"),
+        ] {
+            assert_eq!(translate(&x(raw), Trusted, User), Ok(x(expected)), "{raw}");
+            assert_eq!(translate(&x(expected), User, Trusted), Ok(x(raw)), "{raw}");
+            assert_eq!(translate(&x(raw), User, User), Ok(x(raw)), "{raw}");
         }
     }
 

@@ -68,7 +68,8 @@ impl System for DirSystem {
     }
 
     fn merged(&mut self) -> TreeSnapshot {
-        TreeSnapshot::default()
+        let overlay = self.session.as_ref().expect("open").overlay();
+        TreeSnapshot::of_backend(&**overlay, &self.merged).expect("merged tree")
     }
 
     fn upper(&mut self) -> TreeSnapshot {
@@ -152,7 +153,8 @@ impl System for MemSystem {
     }
 
     fn merged(&mut self) -> TreeSnapshot {
-        TreeSnapshot::default()
+        let overlay = self.session.as_ref().expect("open").overlay();
+        TreeSnapshot::of_backend(&**overlay, &self.merged).expect("merged tree")
     }
 
     fn upper(&mut self) -> TreeSnapshot {

@@ -248,9 +248,7 @@ fn compare_trees(
     let labels: Vec<(&str, &TreeSnapshot)> = names.iter().map(String::as_str).zip(lowers).collect();
     c.label_inodes(&labels);
     d.label_inodes(&labels);
-    if true
-        && let Some(text) = c.diff_text(&d, &rules.merged, 12)
-    {
+    if true && let Some(text) = c.diff_text(&d, &rules.merged, 12) {
         return Err(format!("merged trees differ:\n{text}"));
     }
     let mut differences = a.diff(&b, &rules.upper);

@@ -1,0 +1,228 @@
+//! A union as a layer of another union.
+//!
+//! It is read-only, and shows what its mount would: merged directories, no whiteouts (they are
+//! consumed), extended attributes under the names that its users see. So an attribute that was
+//! escaped for the outer union (rule R279) is an overlay attribute there, and an empty file with
+//! the escaped attribute `whiteout` is a whiteout of the outer union (rule R284).
+//!
+//! Nodes are the union's own handles: they keep their identity across rename and copy-up, and an open
+//! file follows a copy-up.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::backend::{
+    Access, BackendError, Capabilities, Entry, FsIdentity, LayerBackend, LayerFile, LayerNode,
+    NodeRef, RawEntry, Result, WhiteoutForm,
+};
+use crate::errno::Errno;
+use crate::meta::{FileType, Metadata, StatFs};
+use crate::overlay::core::{Core, Fail, Res};
+use crate::overlay::inode::Inode;
+use crate::overlay::stack::LayerStack;
+use crate::path::Name;
+use crate::xattr_name::{OverlayAttr, XattrName};
+
+/// What a union offers as a layer.
+static CAPABILITIES: Capabilities = {
+    let mut capabilities = Capabilities::read_only();
+    capabilities.holes = true;
+    capabilities
+};
+
+impl LayerBackend for LayerStack {
+    fn capabilities(&self) -> &Capabilities {
+        &CAPABILITIES
+    }
+
+    fn identity(&self) -> &FsIdentity {
+        &self.core.identity
+    }
+
+    fn root(&self) -> Result<NodeRef> {
+        Ok(StackNode::make(&self.core, self.core.root()))
+    }
+
+    fn statfs(&self) -> Result<StatFs> {
+        self.core
+            .statfs()
+            .map_err(|e| outward(e, self.core.root(), "statfs"))
+    }
+
+    fn label(&self) -> String {
+        let layers = self.core.lowers.len() + usize::from(self.core.upper.is_some());
+        format!("union of {layers}")
+    }
+}
+
+/// Passes a failure on with what is known about it.
+fn outward(fail: Fail, inode: &Inode, op: &'static str) -> BackendError {
+    let errno = fail.errno;
+    if fail.layer.is_none() && fail.detail.is_none() && fail.source.is_none() {
+        return BackendError::new(errno);
+    }
+    BackendError::with_source(errno, fail.into_error(op, inode.path()))
+}
+
+/// An object of a union, as a node of a layer.
+#[derive(Clone, Debug)]
+struct StackNode {
+    core: Arc<Core>,
+    inode: Arc<Inode>,
+}
+
+impl StackNode {
+    fn make(core: &Arc<Core>, inode: &Arc<Inode>) -> NodeRef {
+        Arc::new(StackNode {
+            core: core.clone(),
+            inode: inode.clone(),
+        })
+    }
+
+    /// Runs `f` with the tree's lock held.
+    fn with<T>(&self, op: &'static str, f: impl FnOnce(&Core) -> Res<T>) -> Result<T> {
+        let answer = {
+            let _tree = self.core.read();
+            f(&self.core)
+        };
+        answer.map_err(|e| outward(e, &self.inode, op))
+    }
+
+    /// Looks a name up; `None` also for what is a whiteout of the outer union.
+    fn entry(&self, core: &Core, name: &Name) -> Res<Option<Entry>> {
+        let Some(found) = core.peek(&self.inode, name)? else {
+            return Ok(None);
+        };
+        if found.real.is_file()
+            && found.real.size == 0
+            && shown_xattr(core, &found.inode, &self.attr(OverlayAttr::Whiteout))?.is_some()
+        {
+            return Ok(Some(Entry::Whiteout(WhiteoutForm::Xattr)));
+        }
+        let meta = core.shown_metadata(&found.inode, &found.state, found.real)?;
+        let node = StackNode::make(&self.core, &found.inode);
+        Ok(Some(Entry::Node(node, meta)))
+    }
+
+    /// The name by which this union shows an overlay attribute of the outer one.
+    fn attr(&self, attr: OverlayAttr) -> XattrName {
+        attr.full_name(self.core.namespace)
+    }
+}
+
+/// The value of an attribute as the union shows it, `None` where it has none or cannot have one.
+fn shown_xattr(core: &Core, inode: &Inode, name: &XattrName) -> Res<Option<Vec<u8>>> {
+    match core.xattr(inode, name) {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if matches!(e.errno, Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+impl LayerNode for StackNode {
+    fn metadata(&self) -> Result<Metadata> {
+        self.with("metadata", |core| core.metadata(&self.inode))
+    }
+
+    fn lookup(&self, name: &Name) -> Result<Option<Entry>> {
+        self.with("lookup", |core| self.entry(core, name))
+    }
+
+    /// Deviation: a stray whiteout that a directory of only one layer lists (rule R079) is left out,
+    /// as no lookup finds it and the outer union would list it for ever.
+    fn list(&self) -> Result<Vec<RawEntry>> {
+        self.with("list", |core| {
+            let mut out = Vec::new();
+            for listed in core.list(&self.inode)? {
+                if listed.file_type == Some(FileType::CharDevice)
+                    && core.peek(&self.inode, &listed.name)?.is_none()
+                {
+                    continue;
+                }
+                out.push(RawEntry {
+                    name: listed.name,
+                    file_type: listed.file_type,
+                    ino: listed.ino,
+                });
+            }
+            Ok(out)
+        })
+    }
+
+    fn read_link(&self) -> Result<Vec<u8>> {
+        self.with("read_link", |core| core.read_link(&self.inode))
+    }
+
+    fn xattr(&self, name: &XattrName) -> Result<Option<Vec<u8>>> {
+        self.with("get_xattr", |core| shown_xattr(core, &self.inode, name))
+    }
+
+    fn xattrs(&self) -> Result<Vec<XattrName>> {
+        self.with("list_xattrs", |core| core.xattrs(&self.inode))
+    }
+
+    fn overlay_attr(&self, attr: OverlayAttr) -> Result<Option<Vec<u8>>> {
+        self.xattr(&self.attr(attr))
+    }
+
+    fn open(&self, access: Access) -> Result<Box<dyn LayerFile>> {
+        match self.inode.file_type {
+            FileType::Directory => return Err(Errno::EISDIR.into()),
+            FileType::Symlink => return Err(Errno::ELOOP.into()),
+            FileType::Regular => {}
+            _ => return Err(Errno::ENXIO.into()),
+        }
+        if access != Access::Read {
+            return Err(Errno::EROFS.into());
+        }
+        let file = StackFile {
+            node: self.clone(),
+            open: Mutex::new(None),
+        };
+        file.current()?;
+        Ok(Box::new(file))
+    }
+}
+
+/// A file of a layer that is open, and the node it was opened from.
+type Opened = (NodeRef, Arc<dyn LayerFile>);
+
+/// An open file of a union. Every call goes to the file that holds the data now: a copy-up since the
+/// last call makes it open the upper's.
+#[derive(Debug)]
+struct StackFile {
+    node: StackNode,
+    open: Mutex<Option<Opened>>,
+}
+
+impl StackFile {
+    fn current(&self) -> Result<Arc<dyn LayerFile>> {
+        let StackNode { core, inode } = &self.node;
+        let (real, _) = core
+            .data_node(&inode.state())
+            .map_err(|e| outward(e, inode, "read"))?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*open {
+            Some((node, file)) if Arc::ptr_eq(node, &real) => Ok(file.clone()),
+            _ => {
+                let file: Arc<dyn LayerFile> = Arc::from(real.open(Access::Read)?);
+                *open = Some((real, file.clone()));
+                Ok(file)
+            }
+        }
+    }
+}
+
+impl LayerFile for StackFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        self.current()?.read_at(buf, offset)
+    }
+
+    fn metadata(&self) -> Result<Metadata> {
+        self.node.metadata()
+    }
+
+    fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
+        self.current()?.next_data(offset)
+    }
+}

@@ -1,0 +1,209 @@
+use layerstack::{FileType, HidingKind, LayerId, LayerStack, MissingReason, OverlayAttr};
+
+use crate::{layer, stack};
+
+fn text(stack: &LayerStack, path: &str) -> String {
+    stack.resolve(path).unwrap().to_string()
+}
+
+#[test]
+fn texts() {
+    let s = stack([
+        layer("top")
+            .file("etc/hosts", "new")
+            .whiteout("etc/fstab")
+            .opaque("opt")
+            .file("opt/mine", "")
+            .file("dir-to-file", "x")
+            .dir("file-to-dir", 0o750)
+            .owner("file-to-dir", 7, 8)
+            .symlink("link", "etc/../etc/hosts")
+            .symlink("dangling", "/etc/fstab")
+            .symlink("loop", "loop"),
+        layer("mid")
+            .file("etc/hosts", "older")
+            .file("file-to-dir", "x")
+            .file("opt/app/bin/run", "x"),
+        layer("base")
+            .file("etc/hosts", "oldest")
+            .file("etc/fstab", "x")
+            .whiteout("opt/app/bin/run")
+            .file("dir-to-file/a", "x")
+            .file("file-to-dir/a", "x"),
+    ]);
+    let rows = [
+        (
+            "/etc/hosts",
+            "/etc/hosts: file, mode 0644, owner 0:0, 3 bytes, from lower[0]
+  lower[0] (top): file, shown
+  lower[1] (mid): file, hidden by the file /etc/hosts in lower[0]
+  lower[2] (base): file, hidden by the file /etc/hosts in lower[0]",
+        ),
+        (
+            "/etc",
+            "/etc: directory, mode 0755, owner 0:0, from lower[0], merged from 3 layers
+  lower[0] (top): directory, shown
+  lower[1] (mid): directory, merged
+  lower[2] (base): directory, merged",
+        ),
+        (
+            "/etc/fstab",
+            "/etc/fstab: nothing is shown: /etc/fstab is hidden by the whiteout \
+(character device 0:0) /etc/fstab in lower[0]
+  lower[0] (top): whiteout (character device 0:0), hides what is below
+  lower[2] (base): file, hidden by the whiteout (character device 0:0) /etc/fstab in lower[0]",
+        ),
+        (
+            "/opt",
+            "/opt: directory, mode 0755, owner 0:0, from lower[0]
+  lower[0] (top): opaque directory, shown
+  lower[1] (mid): directory, hidden by the opaque directory /opt in lower[0]
+  lower[2] (base): directory, hidden by the opaque directory /opt in lower[0]",
+        ),
+        (
+            "/opt/app/bin/run",
+            "/opt/app/bin/run: nothing is shown: /opt/app is hidden with its parent by the opaque \
+directory /opt in lower[0]
+  lower[1] (mid): file, hidden with its parent by the opaque directory /opt in lower[0]
+  lower[2] (base): whiteout (character device 0:0), hidden with its parent by the opaque \
+directory /opt in lower[0]",
+        ),
+        (
+            "/dir-to-file/a",
+            "/dir-to-file/a: nothing is shown: /dir-to-file is a file, not a directory
+  lower[2] (base): file, hidden with its parent by the file /dir-to-file in lower[0]",
+        ),
+        (
+            "/file-to-dir",
+            "/file-to-dir: directory, mode 0750, owner 7:8, from lower[0]
+  lower[0] (top): directory, shown
+  lower[1] (mid): file, hidden by the directory /file-to-dir in lower[0] (type change)
+  lower[2] (base): directory, hidden by the file /file-to-dir in lower[1]",
+        ),
+        (
+            "link",
+            "link: file, mode 0644, owner 0:0, 3 bytes, from lower[0]
+  symlink /link -> etc/../etc/hosts, from lower[0]
+  leads to /etc/hosts
+  lower[0] (top): file, shown
+  lower[1] (mid): file, hidden by the file /etc/hosts in lower[0]
+  lower[2] (base): file, hidden by the file /etc/hosts in lower[0]",
+        ),
+        (
+            "/dangling",
+            "/dangling: nothing is shown: /etc/fstab is hidden by the whiteout (character device \
+0:0) /etc/fstab in lower[0]
+  symlink /dangling -> /etc/fstab, from lower[0]
+  leads to /etc/fstab
+  lower[0] (top): whiteout (character device 0:0), hides what is below
+  lower[2] (base): file, hidden by the whiteout (character device 0:0) /etc/fstab in lower[0]",
+        ),
+        (
+            "/no/such/thing",
+            "/no/such/thing: nothing is shown: /no is in no layer",
+        ),
+        (
+            "/",
+            "/: directory, mode 0755, owner 0:0, from lower[0], merged from 3 layers
+  lower[0] (top): directory, shown
+  lower[1] (mid): directory, merged
+  lower[2] (base): directory, merged",
+        ),
+    ];
+    for (path, expected) in rows {
+        assert_eq!(text(&s, path), expected, "{path}");
+    }
+    let looped = s.resolve("/loop").unwrap();
+    assert_eq!(looped.symlinks.len(), 40);
+    assert_eq!(looped.missing.unwrap().reason, MissingReason::SymlinkLoop);
+    let link = s.resolve_symlink("/link").unwrap();
+    assert_eq!(link.shown.unwrap().metadata.file_type, FileType::Symlink);
+    let slash = s.resolve("/etc/hosts/").unwrap().missing.unwrap();
+    assert_eq!(
+        slash.reason,
+        MissingReason::NotADirectory(FileType::Regular)
+    );
+}
+
+#[test]
+fn r156_redirects_are_told() {
+    let s = stack([
+        layer("top").overlay_attr("new", OverlayAttr::Redirect, "/a/old"),
+        layer("base").file("a/old/f", "x").file("new/g", "x"),
+        layer("bottom").file("a/old/h", "x"),
+    ]);
+    assert_eq!(
+        text(&s, "/new"),
+        "/new: directory, mode 0755, owner 0:0, from lower[0], merged from 3 layers
+  redirect of /new in lower[0] to /a/old below
+  lower[0] (top): directory, shown
+  lower[1] (base): directory at /a/old, merged
+  lower[1] (base): directory, hidden by the redirect of /new in lower[0] to another path
+  lower[2] (bottom): directory at /a/old, merged"
+    );
+    let below = s.resolve("/new/f").unwrap();
+    assert_eq!(below.occurrences[0].path.to_str(), Some("/a/old/f"));
+    assert_eq!(below.redirects.len(), 1);
+    let hidden = s.resolve("/new/g").unwrap();
+    let Some(MissingReason::Hidden(by)) = hidden.missing.map(|m| m.reason) else {
+        panic!("the redirect hides /new/g");
+    };
+    assert_eq!((by.kind, by.parent), (HidingKind::Redirect, true));
+}
+
+#[test]
+fn every_answer_agrees_with_the_other_operations() {
+    let s = stack([
+        layer("0")
+            .whiteout("a/x")
+            .opaque("b")
+            .file("c", "")
+            .file("d/e", ""),
+        layer("1")
+            .file("a/x/y", "")
+            .file("b/x", "")
+            .file("c/x", "")
+            .xattr_whiteout("d"),
+        layer("2")
+            .file("a/y", "")
+            .file("b/y/z", "")
+            .file("d/f", "")
+            .symlink("s", "a"),
+    ]);
+    for a in ["a", "b", "c", "d", "s", "q"] {
+        for b in [
+            "", "/x", "/y", "/y/z", "/e", "/f", "/x/y", "/..", "/", "/./x",
+        ] {
+            let path = format!("/{a}{b}");
+            let answer = s.resolve(&path).unwrap();
+            match s.metadata(&path) {
+                Ok(meta) => {
+                    let shown = answer.shown.as_ref().unwrap();
+                    assert_eq!(shown.metadata, meta, "{path}");
+                    let first = answer.contributors().next().unwrap();
+                    assert_eq!(first.layer, shown.layer, "{path}");
+                }
+                Err(e) => {
+                    let missing = answer.missing.as_ref().unwrap();
+                    assert_eq!(missing.reason.errno(), e.errno(), "{path}: {answer}");
+                }
+            }
+            assert_eq!(answer.shown.is_none(), answer.missing.is_some());
+        }
+    }
+    assert_eq!(
+        s.resolve("").unwrap_err().errno(),
+        layerstack::Errno::ENOENT
+    );
+}
+
+#[test]
+fn a_deep_path_is_explained() {
+    let path = "/d".repeat(3000);
+    let s = stack([layer("0").opaque("d"), layer("1").dir(&path, 0o755)]);
+    let answer = s.resolve(&path).unwrap();
+    assert_eq!(answer.occurrences.len(), 1);
+    let (o, by) = answer.hidden().next().unwrap();
+    assert_eq!((o.layer, by.layer), (LayerId::Lower(1), LayerId::Lower(0)));
+    assert_eq!(answer.missing.unwrap().path.to_str(), Some("/d/d"));
+}
