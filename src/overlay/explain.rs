@@ -14,7 +14,7 @@ use crate::backend::{Entry, NodeRef};
 use crate::errno::Errno;
 use crate::error::{LayerId, Result};
 use crate::meta::{FileType, Metadata};
-use crate::overlay::core::{Core, Res};
+use crate::overlay::core::{Core, Fail, Res};
 use crate::overlay::inode::Inode;
 use crate::overlay::stack::LayerStack;
 use crate::path::{self, Component, Name, SYMLINK_HOPS_MAX, display_path, join};
@@ -341,6 +341,7 @@ impl<'a> Explainer<'a> {
                     }
                     continue;
                 }
+                Component::TooLong => return Err(Fail::rule(Errno::ENAMETOOLONG, "R036")),
                 Component::Name(name) => name,
             };
             let level = self.step(&name)?;
@@ -403,7 +404,7 @@ impl<'a> Explainer<'a> {
         for component in rest {
             let name = match component {
                 Component::Here => continue,
-                Component::Parent => break,
+                Component::Parent | Component::TooLong => break,
                 Component::Name(name) => name,
             };
             let level = self.below_hidden(&name)?;
