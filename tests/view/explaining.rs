@@ -292,3 +292,15 @@ fn every_small_stack_is_explained_completely() {
         }
     }
 }
+
+#[cfg(feature = "serde")]
+#[test]
+fn explanations_serialise_whatever_the_names() {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(b"/a\xff"));
+    let s = stack([layer("0").file(path, "x"), layer("1").file(path, "y")]);
+    let json = serde_json::to_value(s.resolve(path).unwrap()).unwrap();
+    assert_eq!(json["real_path"], "/a\\xff");
+    assert_eq!(json["shown"]["layer"]["Lower"], 0);
+    assert_eq!(json["occurrences"][1]["fate"]["Hidden"]["path"], "/a\\xff");
+}
