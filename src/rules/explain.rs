@@ -2,6 +2,7 @@
 //!
 //! The lookup itself is decided in [`resolve`](crate::rules::resolve); this only names the reasons.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -156,6 +157,11 @@ pub(crate) struct Fact {
 pub(crate) fn fates(facts: &[Fact]) -> Vec<Option<Fate>> {
     let mut shown: Option<&Fact> = None;
     let mut hider: Option<HiddenBy> = None;
+    let asked: HashSet<LayerId> = facts
+        .iter()
+        .filter(|f| f.asked != Asked::No)
+        .map(|f| f.layer)
+        .collect();
     let mut out = Vec::with_capacity(facts.len());
     for fact in facts {
         let by = |kind| HiddenBy {
@@ -204,8 +210,9 @@ pub(crate) fn fates(facts: &[Fact]) -> Vec<Option<Fate>> {
             (Asked::Yes { end, .. }, Held::Unreadable(_)) => {
                 end.then(|| Fate::Hidden(hidden_by_shown(shown, fact)))
             }
+            // A layer that was asked under another path was redirected there.
             (Asked::No, _) => Some(Fate::Hidden(match (&hider, shown) {
-                (Some(hider), _) if !is_aside(facts, fact) => hider.clone(),
+                (Some(hider), _) if !asked.contains(&fact.layer) => hider.clone(),
                 (_, Some(shown)) => HiddenBy {
                     kind: HidingKind::Redirect,
                     layer: shown.layer,
@@ -219,13 +226,6 @@ pub(crate) fn fates(facts: &[Fact]) -> Vec<Option<Fate>> {
         out.push(fate);
     }
     out
-}
-
-/// The lookup did ask this fact's layer, but under another path.
-fn is_aside(facts: &[Fact], fact: &Fact) -> bool {
-    facts
-        .iter()
-        .any(|f| f.layer == fact.layer && f.path != fact.path && f.asked != Asked::No)
 }
 
 /// An object of the wrong type: what is shown from above cannot merge with it.

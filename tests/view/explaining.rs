@@ -117,6 +117,19 @@ directory /opt in lower[0]",
     for (path, expected) in rows {
         assert_eq!(text(&s, path), expected, "{path}");
     }
+    let up = s
+        .resolve("/opt/../etc/../opt/mine/..")
+        .unwrap()
+        .missing
+        .unwrap();
+    assert_eq!(up.reason, MissingReason::NotADirectory(FileType::Regular));
+    let up = s.resolve("/file-to-dir/../opt/").unwrap().to_string();
+    let direct = text(&s, "/opt");
+    let (_, up) = up.split_once("/opt\n").unwrap();
+    assert_eq!(up, direct.split_once('\n').unwrap().1);
+    assert_eq!(s.resolve("/file-to-dir/..").unwrap().occurrences.len(), 3);
+    let dotted = s.resolve("/etc/.").unwrap();
+    assert_eq!(dotted.occurrences, s.resolve("/etc").unwrap().occurrences);
     let looped = s.resolve("/loop").unwrap();
     assert_eq!(looped.symlinks.len(), 40);
     assert_eq!(looped.missing.unwrap().reason, MissingReason::SymlinkLoop);

@@ -1,6 +1,6 @@
 //! The search behind an explanation.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -23,9 +23,16 @@ use crate::rules::resolve::Observed;
 struct LayerDir {
     layer: LayerId,
     node: NodeRef,
-    path: PathBuf,
-    /// Why nobody sees it; `None` if it contributes.
-    hidden: Option<HiddenBy>,
+    /// Its path in the layer; `None` where that is the path in the union.
+    elsewhere: Option<PathBuf>,
+    /// Why nobody sees it, as it is told of what is below; `None` if it contributes.
+    hidden: Option<Arc<HiddenBy>>,
+}
+
+impl LayerDir {
+    fn path<'a>(&'a self, level: &'a Level) -> &'a Path {
+        self.elsewhere.as_deref().unwrap_or(&level.path)
+    }
 }
 
 /// What was found at one name.
@@ -68,7 +75,7 @@ impl<'a> Explainer<'a> {
             .map(|(layer, node)| LayerDir {
                 layer,
                 node,
-                path: PathBuf::from("/"),
+                elsewhere: None,
                 hidden: None,
             })
             .collect();
@@ -77,7 +84,7 @@ impl<'a> Explainer<'a> {
             .map(|dir| Occurrence {
                 layer: dir.layer,
                 label: core.label(dir.layer),
-                path: dir.path.clone(),
+                path: PathBuf::from("/"),
                 held: Held::Node(FileType::Directory),
                 opaque: false,
                 fate: if dir.layer == real {
@@ -121,9 +128,7 @@ impl<'a> Explainer<'a> {
             let name = match component {
                 Component::Here => continue,
                 Component::Parent => {
-                    if self.levels.len() > 1 {
-                        self.levels.pop();
-                    }
+                    self.up()?;
                     continue;
                 }
                 Component::Name(name) => name,
@@ -132,16 +137,16 @@ impl<'a> Explainer<'a> {
             let Some(inode) = level.inode.clone() else {
                 let reason = absence(&level.occurrences);
                 let at = level.path.clone();
-                self.levels.push(level);
+                self.push(level);
                 return self.missing(path, at, reason, todo);
             };
             if !inode.file_type.is_symlink() || (todo.is_empty() && !follow) {
-                self.levels.push(level);
+                self.push(level);
                 continue;
             }
             if self.symlinks.len() >= SYMLINK_HOPS_MAX {
                 let at = level.path.clone();
-                self.levels.push(level);
+                self.push(level);
                 return self.missing(path, at, MissingReason::SymlinkLoop, todo);
             }
             let target = self.follow(&inode, level.path)?;
@@ -164,6 +169,33 @@ impl<'a> Explainer<'a> {
             layer: self.core.real_layer(&inode.state()),
         };
         self.answer(path, Some(shown), None)
+    }
+
+    /// Goes on to what was found.
+    fn push(&mut self, level: Level) {
+        // Only the last level's occurrences are told, and the root is always needed.
+        if let [_, .., last] = &mut *self.levels {
+            last.occurrences = Vec::new();
+        }
+        self.levels.push(level);
+    }
+
+    /// Goes back to the parent directory, and looks again at what the layers hold there.
+    fn up(&mut self) -> Res<()> {
+        if self.levels.len() < 2 {
+            return Ok(());
+        }
+        self.levels.pop();
+        if self.levels.len() < 2 {
+            return Ok(());
+        }
+        let Some(level) = self.levels.pop() else {
+            return Ok(());
+        };
+        let name = level.path.file_name().ok_or(Errno::EIO)?;
+        let again = self.step(&Name::try_from(name)?)?;
+        self.levels.push(again);
+        Ok(())
     }
 
     /// Notes a symlink; answers where it leads.
@@ -198,7 +230,7 @@ impl<'a> Explainer<'a> {
                 Component::Name(name) => name,
             };
             let level = self.below_hidden(&name)?;
-            self.levels.push(level);
+            self.push(level);
         }
         self.answer(path, None, Some(missing))
     }
@@ -248,7 +280,7 @@ impl<'a> Explainer<'a> {
         };
         for (answer, fate) in answers.into_iter().zip(fates(&facts)) {
             if let Some(fate) = fate {
-                self.record(&mut level, answer, fate);
+                self.record(&mut level, answer, fate, None);
             }
         }
         self.look_hidden(top, name, &mut level);
@@ -271,30 +303,40 @@ impl<'a> Explainer<'a> {
     fn look_hidden(&self, top: &Level, name: &Name, level: &mut Level) {
         for dir in &top.dirs {
             if let Some(by) = &dir.hidden
-                && let Some(answer) = look(dir, name)
+                && let Some(answer) = look(dir, level.path.clone(), name)
             {
-                self.record(level, answer, Fate::Hidden(by.of_parent()));
+                let fate = Fate::Hidden(by.as_ref().clone());
+                self.record(level, answer, fate, Some(by));
             }
         }
     }
 
     /// Notes what a layer holds. A hidden directory is followed further only by the plain path.
-    fn record(&self, level: &mut Level, answer: Answer, fate: Fate) {
+    /// `inherited`: a hidden parent's reason, shared by all that is below it.
+    fn record(
+        &self,
+        level: &mut Level,
+        answer: Answer,
+        fate: Fate,
+        inherited: Option<&Arc<HiddenBy>>,
+    ) {
         let Answer {
             fact, node, opaque, ..
         } = answer;
-        let by = match &fate {
-            Fate::Hidden(by) => Some(by.clone()),
+        let hidden = match (&fate, inherited) {
+            (_, Some(by)) => Some(by.clone()),
+            (Fate::Hidden(by), None) => Some(Arc::new(by.of_parent())),
             _ => None,
         };
+        let plain = fact.path == level.path;
         if let (Some(node), Held::Node(FileType::Directory)) = (node, fact.held)
-            && (by.is_none() || fact.path == level.path)
+            && (hidden.is_none() || plain)
         {
             level.dirs.push(LayerDir {
                 layer: fact.layer,
                 node,
-                path: fact.path.clone(),
-                hidden: by,
+                elsewhere: (!plain).then(|| fact.path.clone()),
+                hidden,
             });
         }
         level.occurrences.push(Occurrence {
@@ -308,33 +350,26 @@ impl<'a> Explainer<'a> {
     }
 }
 
-/// The path, in a layer, of the visible directory.
-fn contributing(level: &Level, layer: LayerId) -> PathBuf {
-    level
-        .dirs
-        .iter()
-        .find(|dir| dir.layer == layer && dir.hidden.is_none())
-        .map_or_else(|| level.path.clone(), |dir| dir.path.clone())
-}
-
 /// What the visible directories hold under the plain name where the lookup did not ask for it.
 fn not_asked(top: &Level, name: &Name, answers: &[Answer]) -> Vec<Answer> {
-    let asked = |dir: &LayerDir| {
-        let plain = join(&dir.path, name);
-        answers
-            .iter()
-            .any(|a| a.fact.layer == dir.layer && a.whole == plain)
-    };
+    let asked: HashSet<(LayerId, &Path)> = answers
+        .iter()
+        .map(|a| (a.fact.layer, a.whole.as_path()))
+        .collect();
     top.dirs
         .iter()
-        .filter(|dir| dir.hidden.is_none() && !asked(dir))
-        .filter_map(|dir| look(dir, name))
+        .filter(|dir| dir.hidden.is_none())
+        .map(|dir| (dir, join(dir.path(top), name)))
+        .filter(|(dir, plain)| !asked.contains(&(dir.layer, plain.as_path())))
+        .filter_map(|(dir, plain)| look(dir, plain, name))
         .collect()
 }
 
 /// Notes what the engine's lookup is told by the layers.
 struct Listener<'a> {
     top: &'a Level,
+    /// The path, in each layer, of the visible directory.
+    bases: HashMap<LayerId, &'a Path>,
     /// The path asked for last; another one means that a redirect was met.
     wanted: Vec<Name>,
     taken: Option<(LayerId, PathBuf)>,
@@ -344,8 +379,10 @@ struct Listener<'a> {
 
 impl<'a> Listener<'a> {
     fn new(top: &'a Level, name: &Name) -> Self {
+        let visible = top.dirs.iter().filter(|dir| dir.hidden.is_none());
         Listener {
             top,
+            bases: visible.map(|dir| (dir.layer, dir.path(top))).collect(),
             wanted: vec![name.clone()],
             taken: None,
             answers: Vec::new(),
@@ -357,7 +394,9 @@ impl<'a> Listener<'a> {
         let base = if seen.absolute {
             PathBuf::from("/")
         } else {
-            contributing(self.top, seen.layer)
+            self.bases
+                .get(&seen.layer)
+                .map_or_else(|| self.top.path.clone(), |path| path.to_path_buf())
         };
         let asked = seen.components.get(..=seen.index).unwrap_or_default();
         let whole = seen
@@ -423,14 +462,13 @@ fn held(entry: Option<&Entry>) -> Option<(Held, Option<NodeRef>)> {
     })
 }
 
-/// Looks at a name in one layer, aside from the lookup.
-fn look(dir: &LayerDir, name: &Name) -> Option<Answer> {
+/// Looks at a name, whose path in the layer is `path`, aside from the lookup.
+fn look(dir: &LayerDir, path: PathBuf, name: &Name) -> Option<Answer> {
     let (held, node) = match dir.node.lookup(name) {
         Err(e) if matches!(e.errno(), Errno::ENOENT | Errno::ENAMETOOLONG) => None,
         Err(e) => Some((Held::Unreadable(e.errno()), None)),
         Ok(entry) => held(entry.as_ref()),
     }?;
-    let path = join(&dir.path, name);
     Some(Answer {
         opaque: false,
         node,
