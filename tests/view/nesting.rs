@@ -159,10 +159,13 @@ fn r279_r284_escaped_attributes_act_one_level_up() {
 }
 
 #[test]
-fn stray_whiteouts_stay_inside() {
+fn r079_a_stray_whiteout_is_listed_through_a_nested_union_too() {
     let inner = stack([layer("0").whiteout("d/stray").file("d/f", ""), layer("1")]);
-    assert_eq!(inner.read_dir("/d").unwrap().len(), 2, "R079");
+    assert_eq!(inner.read_dir("/d").unwrap().len(), 2);
     let outer = LayerStack::from_top([inner]).unwrap();
+    assert_eq!(outer.read_dir("/d").unwrap().len(), 2);
+    let e = outer.metadata("/d/stray").unwrap_err();
+    assert_eq!(e.errno(), Errno::ENOENT);
     assert_eq!(tree(&outer), ["d/", "d/d", "-/d/f 0"]);
 }
 
