@@ -161,10 +161,7 @@ pub(crate) const CAPABILITY: &[u8] = b"security.capability";
 
 /// Revision 2 or 3 of the kernel's `vfs_cap_data`.
 fn is_capability(value: &[u8]) -> bool {
-    match (value.len(), value.get(3)) {
-        (20, Some(2)) | (24, Some(3)) => true,
-        _ => false,
-    }
+    matches!((value.len(), value.get(3)), (20, Some(2)) | (24, Some(3)))
 }
 
 fn is_user(name: &XattrName) -> bool {

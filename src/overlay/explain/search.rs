@@ -11,7 +11,7 @@ use crate::backend::{Entry, NodeRef};
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::FileType;
-use crate::overlay::core::{Core, Res};
+use crate::overlay::core::{Core, Fail, Res};
 use crate::overlay::inode::Inode;
 use crate::overlay::lookup::Seen;
 use crate::path::{self, Component, Name, Parsed, SYMLINK_HOPS_MAX, join};
@@ -131,6 +131,7 @@ impl<'a> Explainer<'a> {
                     self.up()?;
                     continue;
                 }
+                Component::TooLong => return Err(Fail::rule(Errno::ENAMETOOLONG, "R036")),
                 Component::Name(name) => name,
             };
             let level = self.step(&name)?;
@@ -226,7 +227,7 @@ impl<'a> Explainer<'a> {
         for component in rest {
             let name = match component {
                 Component::Here => continue,
-                Component::Parent => break,
+                Component::Parent | Component::TooLong => break,
                 Component::Name(name) => name,
             };
             let level = self.below_hidden(&name)?;
