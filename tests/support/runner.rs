@@ -308,7 +308,8 @@ fn is_stale_rename(
     engine: &Result<Outcome, Errno>,
 ) -> bool {
     let renames = matches!(op, Op::Rename { .. });
-    renames && *kernel == Err(Errno::ESTALE) && *engine == Ok(Outcome::Done)
+    let confused = matches!(kernel, Err(Errno::ESTALE | Errno::EINVAL));
+    renames && confused && *engine == Ok(Outcome::Done)
 }
 
 /// Without file handles the kernel has two inodes for two names of one copied-up file, and one of
