@@ -151,7 +151,6 @@ impl RenameFlags {
 /// Paths are inside the union. `follow`: whether a symlink as the last component is followed. A
 /// `slot` names a file held open across operations by a [`Session`](crate::Session).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[allow(
     missing_docs,
     reason = "the fields are those of the system call that a variant names"
