@@ -19,6 +19,7 @@ use crate::errno::Errno;
 use crate::meta::{FileType, Metadata, StatFs};
 use crate::overlay::core::{Core, Fail, Res};
 use crate::overlay::inode::Inode;
+use crate::overlay::read::Listed;
 use crate::overlay::stack::LayerStack;
 use crate::path::Name;
 use crate::xattr_name::{OverlayAttr, XattrName};
@@ -132,20 +133,8 @@ impl LayerNode for StackNode {
     /// as no lookup finds it and the outer union would list it for ever.
     fn list(&self) -> Result<Vec<RawEntry>> {
         self.with("list", |core| {
-            let mut out = Vec::new();
-            for listed in core.list(&self.inode)? {
-                if listed.file_type == Some(FileType::CharDevice)
-                    && core.peek(&self.inode, &listed.name)?.is_none()
-                {
-                    continue;
-                }
-                out.push(RawEntry {
-                    name: listed.name,
-                    file_type: listed.file_type,
-                    ino: listed.ino,
-                });
-            }
-            Ok(out)
+            let raw = |l: Listed| RawEntry { name: l.name, file_type: l.file_type, ino: l.ino };
+            Ok(core.list(&self.inode)?.into_iter().map(raw).collect())
         })
     }
 

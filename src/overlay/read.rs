@@ -56,6 +56,8 @@ impl Core {
         let is_dir = inode.is_dir();
         let lower = match (&state.upper, is_dir) {
             (None, _) => None,
+            // The root is the upper's (rule R251).
+            _ if std::ptr::eq(inode, &**self.root()) => None,
             (Some(_), true) => state.lowers.first().cloned(),
             (Some(_), false) => self.origin_of(inode, state)?,
         };

@@ -14,6 +14,15 @@ use super::system::{Dirs, Stack, System, upper_snapshot};
 
 type Layer = Arc<dyn LayerBackend>;
 
+/// A union of one layer is useful without a mount; the kernel refuses to mount it (rule R004,
+/// deviation STACK-1), so the comparison does too.
+fn mountable(dirs: &Dirs) -> Result<(), Errno> {
+    match dirs.upper.is_none() && dirs.lowers.len() < 2 {
+        true => Err(Errno::EINVAL),
+        false => Ok(()),
+    }
+}
+
 fn errno(e: layerstack::Error) -> Errno {
     e.errno()
 }
@@ -30,6 +39,7 @@ pub struct DirSystem {
 impl DirSystem {
     /// Opens the stack's directories.
     pub fn open(dirs: &Dirs, stack: &Rc<Stack>) -> Result<Box<dyn System>, Errno> {
+        mountable(dirs)?;
         let mut system = DirSystem {
             session: None,
             dirs: dirs.clone(),
@@ -103,6 +113,7 @@ pub struct MemSystem {
 impl MemSystem {
     /// Reads the stack's directories into memory.
     pub fn open(dirs: &Dirs, stack: &Rc<Stack>) -> Result<Box<dyn System>, Errno> {
+        mountable(dirs)?;
         let import = |path: &std::path::PathBuf| {
             let builder = MemLayer::builder().namespace(stack.namespace).import(path);
             builder.build().map(Arc::new).map_err(|e| e.errno())
