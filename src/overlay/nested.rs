@@ -133,7 +133,11 @@ impl LayerNode for StackNode {
     /// as no lookup finds it and the outer union would list it for ever.
     fn list(&self) -> Result<Vec<RawEntry>> {
         self.with("list", |core| {
-            let raw = |l: Listed| RawEntry { name: l.name, file_type: l.file_type, ino: l.ino };
+            let raw = |l: Listed| RawEntry {
+                name: l.name,
+                file_type: l.file_type,
+                ino: l.ino,
+            };
             Ok(core.list(&self.inode)?.into_iter().map(raw).collect())
         })
     }
