@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use layerstack::{DirLayer, LayerStack, Resolution};
+use layerstack::{DirLayer, LayerId, LayerStack, Resolution};
 
 const USAGE: &str = "\
 usage: explain LOWER... [--] PATH
@@ -41,8 +41,9 @@ fn main() -> ExitCode {
 
 fn explain(lowers: &[OsString], path: &OsString) -> layerstack::Result<Resolution> {
     let mut layers = Vec::new();
-    for dir in lowers {
-        layers.push(DirLayer::open_lower(dir)?);
+    for (i, dir) in lowers.iter().enumerate() {
+        let opened = DirLayer::open_lower(dir);
+        layers.push(opened.map_err(|e| e.with_layer(LayerId::Lower(i)))?);
     }
     LayerStack::from_top(layers)?.resolve(path)
 }

@@ -19,7 +19,7 @@ use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use layerstack::{ChangeKind, FileType, Held, LayerId, OpenOptions, OverlayAttr, XattrName};
+use layerstack::{ChangeKind, FileType, Held, LayerId, OpenOptions, OverlayAttr};
 
 use bench::Bench;
 use show::{Res, check, heading, note, say, text};
@@ -261,6 +261,8 @@ fn explain(bench: &Bench) -> Res {
 fn changes(bench: &Bench) -> Res {
     heading("9. What did upper change, in all?");
     let overlay = bench.open(&bench::ALL)?;
+    overlay.set_permissions("/file3.txt", 0o600)?;
+    say("after a last change, of the mode of file3.txt:");
     let changes = overlay.changes()?;
     let mut found = Vec::new();
     for change in &changes {
@@ -272,12 +274,18 @@ fn changes(bench: &Bench) -> Res {
         ("/big.bin", ChangeKind::Modified),
         ("/file1.txt", ChangeKind::Modified),
         ("/file2.txt", ChangeKind::Removed),
+        ("/file3.txt", ChangeKind::Metadata),
         ("/holiday/beach.txt", ChangeKind::Removed),
         ("/holiday/more", ChangeKind::Removed),
         ("/holiday/more/sea.txt", ChangeKind::Removed),
     ];
     let expected = expected.map(|(path, kind)| (path.to_string(), kind));
-    check("these are all changes, and no other", found == expected)
+    check("these are all changes, and no other", found == expected)?;
+    let copied = fs::metadata(bench.path("upper/file3.txt"))?;
+    check(
+        "the copy of file3.txt in upper kept the time of lower2's",
+        copied.mtime() == bench::OLD_SECONDS && copied.mtime_nsec() == 123_456_789,
+    )
 }
 
 fn ask_the_kernel(bench: &Bench) -> Res {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use filetime::FileTime;
 use layerstack::backend::LayerBackend;
 use layerstack::{
     CopyObserver, CopyProgress, DirLayer, LayerStack, Op, OpenOptions, Overlay, OverlayOptions,
@@ -22,6 +23,9 @@ pub(crate) const ALL: [&str; 3] = ["lower2", "lower1", "lower0"];
 
 /// Space that the lab needs.
 const SPACE_BYTES: u64 = 300 << 20;
+
+/// When the files of the lowers were last written.
+pub(crate) const OLD_SECONDS: i64 = 1_000_000_000;
 
 /// Where the lab works.
 pub(crate) struct Bench {
@@ -94,13 +98,15 @@ impl Bench {
         self.root.join(name)
     }
 
-    /// Writes a file and its missing parents.
+    /// Writes a file of the year 2001 and its missing parents.
     pub(crate) fn write(&self, name: &str, content: &str) -> Res {
         let path = self.path(name);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        Ok(fs::write(path, content)?)
+        fs::write(&path, content)?;
+        let old = FileTime::from_unix_time(OLD_SECONDS, 123_456_789);
+        Ok(filetime::set_file_times(&path, old, old)?)
     }
 
     /// The layers opened anew: `upper` above `lowers`, topmost first.
