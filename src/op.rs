@@ -282,7 +282,7 @@ pub enum Op {
     HandleSync { slot: u8 },
     /// Gives an unnamed file a name (`linkat` with `AT_EMPTY_PATH`).
     HandleLink { slot: u8, to: PathBuf },
-    /// Closes; `EBADF` for an empty slot, as in every `Handle…` operation.
+    /// Closes; `EBADF` for an empty slot, as in every `Handle...` operation.
     HandleClose { slot: u8 },
 }
 
