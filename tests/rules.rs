@@ -1,0 +1,23 @@
+//! The rules of docs/semantics.md, one test each, named by the rule's id.
+//!
+//! Each test runs on layers in memory wherever it is started, and where overlays can be mounted on
+//! the running kernel, on real directories, and in comparison. `REQUIRE_KERNEL=1` turns a kernel
+//! that is missing into failure.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail by panicking"
+)]
+
+mod support;
+
+#[path = "rules/ops.rs"]
+mod ops;
+#[path = "rules/rig.rs"]
+mod rig;
+
+#[path = "rules/lookup.rs"]
+mod lookup;
