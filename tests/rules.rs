@@ -21,3 +21,17 @@ mod rig;
 
 #[path = "rules/lookup.rs"]
 mod lookup;
+#[path = "rules/live.rs"]
+mod live;
+#[path = "rules/opaque.rs"]
+mod opaque;
+#[path = "rules/readdir.rs"]
+mod readdir;
+#[path = "rules/whiteouts.rs"]
+mod whiteouts;
+#[path = "rules/create.rs"]
+mod create;
+#[path = "rules/remove.rs"]
+mod remove;
+#[path = "rules/rename.rs"]
+mod rename;

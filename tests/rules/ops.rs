@@ -31,6 +31,11 @@ pub(crate) fn link(target: &str) -> NodeSpec {
     NodeSpec::symlink(target)
 }
 
+/// Another name of `path`.
+pub(crate) fn link_to(path: &str) -> NodeSpec {
+    NodeSpec::link_to(path)
+}
+
 pub(crate) fn gone() -> NodeSpec {
     NodeSpec::whiteout()
 }

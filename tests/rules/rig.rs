@@ -46,6 +46,8 @@ pub(crate) struct Rule {
     layout: Layout,
     namespace: XattrNamespace,
     adjust: fn(&mut Rules),
+    written: bool,
+    imported: bool,
 }
 
 /// An empty upper; no lowers yet.
@@ -57,6 +59,8 @@ pub(crate) fn rule() -> Rule {
         layout: Layout::same(Fs::Ext4),
         namespace: XattrNamespace::Trusted,
         adjust: |_| {},
+        written: true,
+        imported: true,
     }
 }
 
@@ -93,6 +97,18 @@ impl Rule {
         self
     }
 
+    /// Its layers cannot be written through the backend trait, only imported.
+    pub(crate) fn not_written_to_memory(mut self) -> Self {
+        self.written = false;
+        self
+    }
+
+    /// It is about layers that share a filesystem; each memory layer is one of its own.
+    pub(crate) fn same_filesystem_only(mut self) -> Self {
+        (self.written, self.imported) = (false, false);
+        self
+    }
+
     fn op(mut self, op: Op, want: Want) -> Self {
         self.case.ops.push(op);
         self.wants.push(want);
@@ -115,6 +131,18 @@ impl Rule {
     pub(crate) fn meta(self, path: &str, judge: impl Fn(&Metadata) + Send + Sync + 'static) -> Self {
         let op = crate::ops::stat(path);
         self.gets(op, move |out| match out {
+            Outcome::Metadata(meta) => judge(meta),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// `fstat` of the file held in `slot` satisfies `judge`.
+    pub(crate) fn handle_meta(
+        self,
+        slot: u8,
+        judge: impl Fn(&Metadata) + Send + Sync + 'static,
+    ) -> Self {
+        self.gets(Op::HandleMetadata { slot }, move |out| match out {
             Outcome::Metadata(meta) => judge(meta),
             other => panic!("{other:?}"),
         })
@@ -201,8 +229,10 @@ impl Rule {
 
     /// Runs it everywhere.
     pub(crate) fn run(self) {
-        let memory = MemSystem::of_case(&self.case, self.namespace).expect("open in memory");
-        self.walk("memory", memory);
+        if self.written {
+            let memory = MemSystem::of_case(&self.case, self.namespace);
+            self.walk("memory", memory.expect("open in memory"));
+        }
         if require_kernel() {
             in_mount_namespace(|| self.with_kernel());
         }
@@ -218,6 +248,9 @@ impl Rule {
             ("memory", MemSystem::open),
         ];
         for (name, open) in systems {
+            if name == "memory" && !self.imported {
+                continue;
+            }
             let dirs = stack.dirs(name).expect("directories");
             let system = open(&dirs, &stack);
             self.walk(name, system.unwrap_or_else(|e| panic!("{name}: open: {e}")));
@@ -225,7 +258,9 @@ impl Rule {
         drop(stack);
         drop(mounted);
         self.compare_with(&DirSystem::open, false);
-        self.compare_with(&MemSystem::open, true);
+        if self.imported {
+            self.compare_with(&MemSystem::open, true);
+        }
     }
 
     fn compare_with(&self, right: crate::support::system::Open<'_>, memory: bool) {
