@@ -35,3 +35,9 @@ mod create;
 mod remove;
 #[path = "rules/rename.rs"]
 mod rename;
+#[path = "rules/copy_up.rs"]
+mod copy_up;
+#[path = "rules/inodes.rs"]
+mod inodes;
+#[path = "rules/triggers.rs"]
+mod triggers;
