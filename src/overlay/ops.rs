@@ -12,10 +12,10 @@ use crate::op::{OpenOptions, RenameFlags};
 use crate::overlay::build::{Build, Data};
 use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::file::File;
-use crate::overlay::inode::Inode;
+use crate::overlay::inode::{Inode, Place};
 use crate::overlay::lookup::Found;
 use crate::overlay::mutate::{Spec, Target};
-use crate::overlay::paths::{End, Last};
+use crate::overlay::paths::{End, Follow, Last};
 use crate::rules::open;
 use crate::rules::plan::Plan;
 use crate::xattr_name::XattrName;
@@ -46,10 +46,8 @@ impl Core {
     /// A name that is to be created (the VFS's `filename_create`): it must be a name, not exist, and
     /// not end in a slash unless a directory is made.
     fn new_name(&self, base: &Arc<Inode>, path: &Path, dir: bool) -> Res<Target> {
-        let last = self.walk_to_last(base, path, false, &mut |_, _| {})?;
-        let Some(name) = last.name else {
-            return Err(Errno::EEXIST.into());
-        };
+        let last = self.walk_to_last(base, path, Follow::No)?;
+        let name = last.name_or(Errno::EEXIST)?;
         let found = self.lookup(&last.dir, &name)?;
         if found.inode().is_some() {
             return Err(Errno::EEXIST.into());
@@ -133,7 +131,23 @@ impl Core {
         if source.is_dir() {
             return Err(Errno::EPERM.into());
         }
+        if self.is_unlinked(source)? {
+            return Err(Errno::ENOENT.into());
+        }
         b.link(source, &target)
+    }
+
+    /// Whether an object has lost its last name, so that it can get no new one. (An unnamed file that
+    /// never had one can.)
+    fn is_unlinked(&self, inode: &Inode) -> Res<bool> {
+        let Place::Gone(Some(_)) = inode.place() else {
+            return Ok(false);
+        };
+        let state = inode.state();
+        let real = state.real().ok_or(Errno::ENOENT)?;
+        let nlink = real.metadata().in_layer(self.real_layer(&state))?.nlink;
+        // A lower keeps the name that was hidden.
+        Ok(nlink <= u64::from(state.upper.is_none()))
     }
 
     /// Gives an open file a (further) name.
@@ -145,11 +159,12 @@ impl Core {
     /// `unlink(2)`.
     pub(crate) fn remove_file(&self, run: Run<'_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
         self.run(run, |b| {
-            let last = self.walk_to_last(base, path, false, &mut |_, _| {})?;
-            let Some(name) = last.name else {
-                return Err(Errno::EISDIR.into());
-            };
+            let last = self.walk_to_last(base, path, Follow::No)?;
+            if last.end != End::TooLong {
+                last.name_or(Errno::EISDIR)?;
+            }
             self.upper()?;
+            let name = last.name_or(Errno::EISDIR)?;
             let found = self.lookup(&last.dir, &name)?;
             let inode = found.inode().ok_or(Errno::ENOENT)?;
             if inode.is_dir() {
@@ -169,16 +184,17 @@ impl Core {
     /// `rmdir(2)`.
     pub(crate) fn remove_dir(&self, run: Run<'_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
         self.run(run, |b| {
-            let last = self.walk_to_last(base, path, false, &mut |_, _| {})?;
-            let Some(name) = last.name else {
-                return Err(match last.end {
-                    End::DotDot => Errno::ENOTEMPTY,
-                    End::Dot => Errno::EINVAL,
-                    End::Root | End::Name => Errno::EBUSY,
-                }
-                .into());
+            let last = self.walk_to_last(base, path, Follow::No)?;
+            let otherwise = match last.end {
+                End::DotDot => Errno::ENOTEMPTY,
+                End::Dot => Errno::EINVAL,
+                End::Root | End::Name | End::TooLong => Errno::EBUSY,
             };
+            if last.end != End::TooLong {
+                last.name_or(otherwise)?;
+            }
             self.upper()?;
+            let name = last.name_or(otherwise)?;
             let found = self.lookup(&last.dir, &name)?;
             if !found.inode().ok_or(Errno::ENOENT)?.is_dir() {
                 return Err(Errno::ENOTDIR.into());
@@ -204,21 +220,26 @@ impl Core {
             return Err(Errno::EINVAL.into());
         }
         self.run(run, |b| {
-            let old = self.walk_to_last(base.0, from, false, &mut |_, _| {})?;
-            let new = self.walk_to_last(base.1, to, false, &mut |_, _| {})?;
+            let old = self.walk_to_last(base.0, from, Follow::No)?;
+            let new = self.walk_to_last(base.1, to, Follow::No)?;
             let wants_dir = (old.wants_dir, new.wants_dir);
-            let Some(old_name) = old.name.clone() else {
-                return Err(Errno::EBUSY.into());
+            let taken = if flags.no_replace {
+                Errno::EEXIST
+            } else {
+                Errno::EBUSY
             };
-            let Some(new_name) = new.name.clone() else {
-                let exists = flags.no_replace;
-                return Err(if exists { Errno::EEXIST } else { Errno::EBUSY }.into());
-            };
+            for (last, otherwise) in [(&old, Errno::EBUSY), (&new, taken)] {
+                if last.end != End::TooLong {
+                    last.name_or(otherwise)?;
+                }
+            }
             self.upper()?;
+            let old_name = old.name_or(Errno::EBUSY)?;
             let old = self.target(old, old_name)?;
             if old.found.inode().is_none() {
                 return Err(Errno::ENOENT.into());
             }
+            let new_name = new.name_or(taken)?;
             let new = self.target(new, new_name)?;
             if new.dir.is_gone() {
                 return Err(Errno::ENOENT.into());
@@ -428,11 +449,17 @@ impl Core {
             }
             return Ok(Opened::Existing(inode));
         }
-        let follow = !options.no_follow && !options.create_new;
-        let last = self.walk_to_last(base, path, follow, &mut |_, _| {})?;
-        let Some(name) = last.name else {
-            return Err(Errno::EISDIR.into());
+        let follow = match options.no_follow || options.create_new {
+            true => Follow::No,
+            false => Follow::ToCreate,
         };
+        let last = self.walk_to_last(base, path, follow)?;
+        let taken = if options.create_new {
+            Errno::EEXIST
+        } else {
+            Errno::EISDIR
+        };
+        let name = last.name_or(taken)?;
         if last.wants_dir {
             return Err(Errno::EISDIR.into());
         }

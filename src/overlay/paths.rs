@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::errno::Errno;
-use crate::overlay::core::{Core, Res};
+use crate::overlay::core::{Core, Fail, Res};
 use crate::overlay::inode::Inode;
 use crate::overlay::lookup::Found;
 use crate::path::{self, Component, Name, SYMLINK_HOPS_MAX};
@@ -23,6 +23,17 @@ pub(crate) struct Last {
     pub(crate) end: End,
 }
 
+/// Whether a symlink at the end of a path is followed, so that the answer is where it leads.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Follow {
+    /// It is not.
+    No,
+    /// It is.
+    Yes,
+    /// It is, unless a slash behind it asks for a directory, which opening cannot create.
+    ToCreate,
+}
+
 /// How a path ends.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -30,6 +41,19 @@ pub(crate) enum End {
     Root,
     Dot,
     DotDot,
+    /// A name too long for any directory.
+    TooLong,
+}
+
+impl Last {
+    /// The name; `otherwise` if the path ends in something else.
+    pub(crate) fn name_or(&self, otherwise: Errno) -> Res<Name> {
+        match &self.name {
+            Some(name) => Ok(name.clone()),
+            None if self.end == End::TooLong => Err(Fail::rule(Errno::ENAMETOOLONG, "R036")),
+            None => Err(otherwise.into()),
+        }
+    }
 }
 
 impl Core {
@@ -41,11 +65,15 @@ impl Core {
         path: &Path,
         follow: bool,
     ) -> Res<Arc<Inode>> {
-        let follow = follow || path::parse(path)?.wants_dir;
-        let last = self.walk_to_last(base, path, follow, &mut |_, _| {})?;
-        let inode = match &last.name {
-            None => last.dir.clone(),
-            Some(name) => self.lookup_existing(&last.dir, name)?,
+        let follow = match follow || path::parse(path)?.wants_dir {
+            true => Follow::Yes,
+            false => Follow::No,
+        };
+        let last = self.walk_to_last(base, path, follow)?;
+        let inode = match (&last.name, last.end) {
+            (None, End::TooLong) => return last.name_or(Errno::ENOENT).map(|_| last.dir),
+            (None, _) => last.dir.clone(),
+            (Some(name), _) => self.lookup_existing(&last.dir, name)?,
         };
         if last.wants_dir && !inode.is_dir() {
             return Err(Errno::ENOTDIR.into());
@@ -53,16 +81,8 @@ impl Core {
         Ok(inode)
     }
 
-    /// Resolves all of `path` but its last name, which need not exist. With `follow`, a symlink there
-    /// is followed, so that the answer is where it leads. `hop` is told each symlink followed and
-    /// its target.
-    pub(crate) fn walk_to_last(
-        &self,
-        base: &Arc<Inode>,
-        path: &Path,
-        follow: bool,
-        hop: &mut dyn FnMut(PathBuf, &[u8]),
-    ) -> Res<Last> {
+    /// Resolves all of `path` but its last name, which need not exist; see [`Follow`].
+    pub(crate) fn walk_to_last(&self, base: &Arc<Inode>, path: &Path, follow: Follow) -> Res<Last> {
         let parsed = path::parse(path)?;
         let mut wants_dir = parsed.wants_dir;
         let mut todo: VecDeque<Component> = parsed.components.into();
@@ -87,10 +107,21 @@ impl Core {
                     end = End::Dot;
                     continue;
                 }
+                Component::TooLong if todo.is_empty() => {
+                    end = End::TooLong;
+                    continue;
+                }
+                Component::TooLong => {
+                    return Err(Fail::rule(Errno::ENAMETOOLONG, "R036"));
+                }
                 Component::Name(name) => name,
             };
             let is_last = todo.is_empty();
-            let find = !is_last || follow;
+            let find = match follow {
+                Follow::No => !is_last,
+                Follow::Yes => true,
+                Follow::ToCreate => !is_last || !wants_dir,
+            };
             let found = if find {
                 self.lookup(&at, &name)?
             } else {
@@ -103,7 +134,6 @@ impl Core {
                         return Err(Errno::ELOOP.into());
                     }
                     let target = self.read_link(&inode)?;
-                    hop(inode.path(), &target);
                     let parsed = path::parse(Path::new(OsStr::from_bytes(&target)))?;
                     if parsed.absolute {
                         at = self.root().clone();
