@@ -41,3 +41,7 @@ mod copy_up;
 mod inodes;
 #[path = "rules/triggers.rs"]
 mod triggers;
+#[path = "rules/handles.rs"]
+mod handles;
+#[path = "rules/xattrs.rs"]
+mod xattrs;
