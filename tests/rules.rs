@@ -45,3 +45,7 @@ mod triggers;
 mod handles;
 #[path = "rules/xattrs.rs"]
 mod xattrs;
+#[path = "rules/atomic.rs"]
+mod atomic;
+#[path = "rules/mounts.rs"]
+mod mounts;

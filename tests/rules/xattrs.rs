@@ -115,12 +115,14 @@ fn r283_attributes_of_a_merged_directory_are_the_topmosts() {
         .run();
 }
 
-/// The form in which a whiteout reaches an outer overlay.
+/// The form in which a whiteout reaches an outer overlay. Snapshots see the crate's union as such an
+/// outer overlay would, so trees are not compared.
 #[test]
 fn r284_an_escaped_whiteout_is_a_plain_file_here() {
     let escaped = file("").xattr("trusted.overlay.overlay.whiteout", "");
     let parent = dir().xattr("trusted.overlay.overlay.opaque", "x");
     rule()
+        .not_compared()
         .lower(of([("/d", parent), ("/d/f", escaped), ("/d/c", gone())]))
         .lower(of([("/d/c", file(""))]))
         .lists("/d", &["f"])
