@@ -96,7 +96,10 @@ pub(super) fn allocate(file: BorrowedFd<'_>, mode: AllocateMode, offset: u64, le
 
 pub(super) fn read_dir(path: &Path) -> Result<Vec<EntryInfo>, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::open(path, flags, Mode::empty())?;
+    entries_of(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+fn entries_of(dir: OwnedFd) -> Result<Vec<EntryInfo>, Errno> {
     let mut entries = Vec::new();
     for entry in rustix::fs::Dir::new(dir)? {
         let entry = entry?;
@@ -194,22 +197,36 @@ pub(super) fn remove_dir_all(path: &Path) -> Result<(), Errno> {
     }
     drop(rustix::fs::open(path, flags, Mode::empty())?);
     // As rm(1), which refuses these.
-    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
     let last = bytes.rsplit(|b| *b == b'/').find(|part| !part.is_empty());
-    if matches!(last, None | Some(b"." | b"..")) {
+    let Some(last) = last.filter(|last| *last != b"." && *last != b"..") else {
         return Err(Errno::EBUSY);
-    }
-    for entry in read_dir(path)? {
-        let below: PathBuf = path.join(entry.name.as_path());
-        match stat_at(CWD, &below, false).map(|meta| meta.file_type) {
+    };
+    let parent = Path::new(bare)
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty());
+    let at = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = rustix::fs::open(parent.unwrap_or(Path::new("/")), at, Mode::empty())?;
+    empty_and_remove(parent.as_fd(), &Name::new(last)?)
+}
+
+/// By descriptors: the path may lead through a symlink that is removed on the way.
+fn empty_and_remove(parent: BorrowedFd<'_>, name: &Name) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(parent, name.as_path(), flags, Mode::empty())?;
+    for entry in entries_of(dir.try_clone().map_err(|e| Errno::of_io(&e))?)? {
+        match stat_at(dir.as_fd(), entry.name.as_path(), false).map(|meta| meta.file_type) {
             // A stray whiteout is listed, but is not there (rule R079).
             Err(Errno::ENOENT) => {}
             Err(errno) => return Err(errno),
-            Ok(FileType::Directory) => remove_dir_all(&below)?,
-            Ok(_) => rustix::fs::unlinkat(CWD, &below, AtFlags::empty())?,
+            Ok(FileType::Directory) => empty_and_remove(dir.as_fd(), &entry.name)?,
+            Ok(_) => rustix::fs::unlinkat(&dir, entry.name.as_path(), AtFlags::empty())?,
         }
     }
-    rmdir(path)
+    Ok(rustix::fs::unlinkat(
+        parent,
+        name.as_path(),
+        AtFlags::REMOVEDIR,
+    )?)
 }
 
 pub(super) fn rename_flags(f: RenameFlags) -> rustix::fs::RenameFlags {
