@@ -49,3 +49,5 @@ mod xattrs;
 mod atomic;
 #[path = "rules/mounts.rs"]
 mod mounts;
+#[path = "rules/state.rs"]
+mod state;

@@ -46,6 +46,23 @@ fn r241_a_copy_is_published_when_it_is_complete() {
 }
 
 #[test]
+fn r237_files_are_made_unnamed_and_linked_all_else_is_renamed_into_place() {
+    let file = plan(MemLayer::builder(), &chmod("/d/f", 0o600));
+    let made = find(&file, |s| matches!(s, Step::Tmpfile { .. }));
+    assert!(made < find(&file, |s| matches!(s, Step::Link { .. })), "{file}");
+    let dir = plan(MemLayer::builder(), &chmod("/d", 0o700));
+    let made = find(&dir, |s| matches!(s, Step::Create { .. }));
+    assert!(made < find(&dir, |s| matches!(s, Step::Rename { .. })), "{dir}");
+}
+
+#[test]
+fn r240_data_are_synced_before_publishing_directories_are_not() {
+    let syncs = |op: &Op| plan(MemLayer::builder(), op).cost().syncs;
+    assert_eq!(syncs(&chmod("/d/f", 0o600)), 1);
+    assert_eq!(syncs(&chmod("/d", 0o700)), 0);
+}
+
+#[test]
 fn r242_removing_is_one_step() {
     let file = plan(MemLayer::builder().file("d/f", b"up"), &rm("/d/f"));
     let step = &file.steps[commit(&file)].step;
