@@ -51,3 +51,5 @@ mod atomic;
 mod mounts;
 #[path = "rules/state.rs"]
 mod state;
+#[path = "rules/redirects.rs"]
+mod redirects;
