@@ -181,6 +181,8 @@ pub(crate) enum Component {
     Parent,
     /// A name.
     Name(Name),
+    /// A name that no directory can hold; an error when it is its turn.
+    TooLong,
 }
 
 /// A parsed path inside a union.
@@ -198,7 +200,7 @@ pub(crate) struct Parsed {
 /// Parses `path`.
 ///
 /// # Errors
-/// `ENOENT` for the empty path; `ENAMETOOLONG` and `EINVAL` as [`Name::new`].
+/// `ENOENT` for the empty path; `EINVAL` for one with a NUL.
 pub(crate) fn parse(path: &Path) -> Result<Parsed, Errno> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.is_empty() {
@@ -213,7 +215,10 @@ pub(crate) fn parse(path: &Path) -> Result<Parsed, Errno> {
             b"." => components.push(Component::Here),
             b".." => components.push(Component::Parent),
             name => {
-                components.push(Component::Name(Name::new(name)?));
+                components.push(match Name::new(name) {
+                    Err(Errno::ENAMETOOLONG) => Component::TooLong,
+                    name => Component::Name(name?),
+                });
                 wants_dir = false;
             }
         }

@@ -18,7 +18,7 @@ mod nesting;
 mod walking;
 
 use layerstack::backend::memory::{MemLayer, MemLayerBuilder};
-use layerstack::{LayerStack, display_path};
+use layerstack::{Errno, LayerStack, display_path};
 
 fn layer(label: &str) -> MemLayerBuilder {
     MemLayer::builder().label(label)
@@ -29,19 +29,23 @@ fn stack(layers: impl IntoIterator<Item = MemLayerBuilder>) -> LayerStack {
     LayerStack::from_top(layers.into_iter().map(|l| l.build().unwrap())).unwrap()
 }
 
-/// Every path of the tree with its type's letter, layer and, of files, content size.
+/// Every path of the tree with its type's letter and, of files, the size. What is listed but not
+/// there (rules R072, R079) is left out.
 fn tree(stack: &LayerStack) -> Vec<String> {
     stack
         .walk("/")
         .sort(true)
-        .map(|entry| {
+        .filter_map(|entry| {
             let entry = entry.unwrap();
-            let meta = entry.metadata().unwrap();
-            let path = display_path(entry.path());
-            match meta.is_file() {
-                true => format!("{}{path} {}", meta.file_type.letter(), meta.size),
-                false => format!("{}{path}", meta.file_type.letter()),
-            }
+            let meta = match entry.metadata() {
+                Err(e) if e.errno() == Errno::ENOENT => return None,
+                meta => meta.unwrap(),
+            };
+            let (letter, path) = (meta.file_type.letter(), display_path(entry.path()));
+            Some(match meta.is_file() {
+                true => format!("{letter}{path} {}", meta.size),
+                false => format!("{letter}{path}"),
+            })
         })
         .collect()
 }

@@ -32,6 +32,7 @@ pub(crate) fn create_dir_all(core: &Core, base: &Arc<Inode>, path: &Path, mode: 
             Component::Here => continue,
             Component::Parent => Path::new(".."),
             Component::Name(name) => name.as_path(),
+            Component::TooLong => return Err(Fail::rule(Errno::ENAMETOOLONG, "R036")),
         };
         at = match descend(core, &at, step) {
             Err(e) if e.errno == Errno::ENOENT && matches!(component, Component::Name(_)) => {
@@ -74,7 +75,7 @@ pub(crate) fn remove_dir_all(core: &Core, base: &Arc<Inode>, path: &Path) -> Res
     let (top, target) = {
         let _tree = core.read();
         let last = core.walk_to_last(base, path, false, &mut |_, _| {})?;
-        let name = last.name.ok_or(Errno::EBUSY)?;
+        let name = last.name_or(Errno::EBUSY)?;
         let inode = core.lookup_existing(&last.dir, &name)?;
         if !inode.is_dir() {
             return Err(Errno::ENOTDIR.into());

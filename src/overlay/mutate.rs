@@ -120,6 +120,11 @@ impl<T> InLayerErrno<T> for Result<T, Errno> {
     }
 }
 
+/// Whether a directory is merged once it is in the upper, as it is when the rules look at it.
+fn becomes_merged(dir: &Inode) -> bool {
+    !dir.state().lowers.is_empty()
+}
+
 fn bound(objects: &[Option<NodeRef>], obj: Obj) -> Option<NodeRef> {
     objects.get(obj.0).cloned().flatten()
 }
@@ -149,7 +154,7 @@ impl Build<'_> {
             node,
             xattrs,
             over_whiteout,
-            parent_merged: dir.state().is_merged(true),
+            parent_merged: becomes_merged(dir),
             features: self.core.features,
             work: temp.dir,
             temp: temp.name,
@@ -338,7 +343,7 @@ impl Build<'_> {
 
     fn side(&self, target: &Target, positive: bool) -> Res<rename::Side> {
         let mut side = rename::Side {
-            parent_merged: target.dir.state().is_merged(true),
+            parent_merged: becomes_merged(&target.dir),
             whiteout: target.found.is_whiteout(),
             lower_positive: positive,
             ..rename::Side::default()
@@ -479,8 +484,8 @@ impl Build<'_> {
         Ok((real, layer, meta))
     }
 
-    /// Sets the size of a regular file by path (rule R200): all data are copied up first, and a size
-    /// that is the old one changes nothing.
+    /// Sets the size of a regular file by path (rule R200): all data are copied up first, and the
+    /// modification time changes even if the size does not.
     pub(crate) fn set_len(&mut self, inode: &Arc<Inode>, len: u64) -> Res<()> {
         match inode.file_type {
             t if t.is_dir() => return Err(Errno::EISDIR.into()),
@@ -491,11 +496,8 @@ impl Build<'_> {
         if i64::try_from(len).is_err() {
             return Err(Errno::EINVAL.into());
         }
-        let (_, _, meta) = self.real(inode)?;
         let object = self.upper(inode, Data::Full)?;
-        if meta.size != len {
-            self.plan.push(Role::Commit, Step::SetLen { object, len });
-        }
+        self.plan.push(Role::Commit, Step::SetLen { object, len });
         Ok(())
     }
 
@@ -526,6 +528,7 @@ impl Build<'_> {
         let raw = xattr::to_layer(name, self.core.namespace)?;
         let state = inode.state();
         if value.is_none() && state.upper.is_none() {
+            xattr::known(name)?;
             let layer = self.core.real_layer(&state);
             let real = state.real().ok_or(Errno::ENOENT)?;
             if real.xattr(&raw).in_layer(layer)?.is_none() {

@@ -133,7 +133,11 @@ impl LayerNode for StackNode {
     /// as no lookup finds it and the outer union would list it for ever.
     fn list(&self) -> Result<Vec<RawEntry>> {
         self.with("list", |core| {
-            let raw = |l: Listed| RawEntry { name: l.name, file_type: l.file_type, ino: l.ino };
+            let raw = |l: Listed| RawEntry {
+                name: l.name,
+                file_type: l.file_type,
+                ino: l.ino,
+            };
             Ok(core.list(&self.inode)?.into_iter().map(raw).collect())
         })
     }
@@ -213,5 +217,45 @@ impl LayerFile for StackFile {
 
     fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
         self.current()?.next_data(offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test may fail by panicking"
+    )]
+    use super::*;
+    use crate::backend::memory::MemLayer;
+    use crate::overlay::options::OverlayOptions;
+
+    #[test]
+    fn an_open_file_follows_a_copy_up() {
+        let lower = MemLayer::builder().file("f", "lower").build().unwrap();
+        let upper = MemLayer::builder().file("f", "upper!").build().unwrap();
+        let f = Name::try_from("f").unwrap();
+        let copied = match upper.root().unwrap().lookup(&f).unwrap() {
+            Some(Entry::Node(node, _)) => node,
+            other => panic!("{other:?}"),
+        };
+        let empty = Arc::new(MemLayer::new());
+        let stack = LayerStack {
+            core: Core::new(
+                vec![Arc::new(lower)],
+                Some(empty),
+                OverlayOptions::default(),
+            )
+            .unwrap(),
+        };
+        let inode = stack.core.lookup_existing(stack.core.root(), &f).unwrap();
+        let node = StackNode::make(&stack.core, &inode);
+        let file = node.open(Access::Read).unwrap();
+        let mut buf = [0; 6];
+        assert_eq!(file.read_at(&mut buf, 0).unwrap(), 5);
+        inode.update(|state| state.upper = Some(copied));
+        assert_eq!(file.read_at(&mut buf, 0).unwrap(), 6);
+        assert_eq!(&buf, b"upper!");
     }
 }

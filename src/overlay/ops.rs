@@ -12,7 +12,7 @@ use crate::op::{OpenOptions, RenameFlags};
 use crate::overlay::build::{Build, Data};
 use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::file::File;
-use crate::overlay::inode::Inode;
+use crate::overlay::inode::{Inode, Place};
 use crate::overlay::lookup::Found;
 use crate::overlay::mutate::{Spec, Target};
 use crate::overlay::paths::{End, Last};
@@ -47,9 +47,7 @@ impl Core {
     /// not end in a slash unless a directory is made.
     fn new_name(&self, base: &Arc<Inode>, path: &Path, dir: bool) -> Res<Target> {
         let last = self.walk_to_last(base, path, false, &mut |_, _| {})?;
-        let Some(name) = last.name else {
-            return Err(Errno::EEXIST.into());
-        };
+        let name = last.name_or(Errno::EEXIST)?;
         let found = self.lookup(&last.dir, &name)?;
         if found.inode().is_some() {
             return Err(Errno::EEXIST.into());
@@ -133,7 +131,23 @@ impl Core {
         if source.is_dir() {
             return Err(Errno::EPERM.into());
         }
+        if self.is_unlinked(source)? {
+            return Err(Errno::ENOENT.into());
+        }
         b.link(source, &target)
+    }
+
+    /// Whether an object has lost its last name, so that it can get no new one. (An unnamed file that
+    /// never had one can.)
+    fn is_unlinked(&self, inode: &Inode) -> Res<bool> {
+        let Place::Gone(Some(_)) = inode.place() else {
+            return Ok(false);
+        };
+        let state = inode.state();
+        let real = state.real().ok_or(Errno::ENOENT)?;
+        let nlink = real.metadata().in_layer(self.real_layer(&state))?.nlink;
+        // A lower keeps the name that was hidden.
+        Ok(nlink <= u64::from(state.upper.is_none()))
     }
 
     /// Gives an open file a (further) name.
@@ -146,10 +160,11 @@ impl Core {
     pub(crate) fn remove_file(&self, run: Run<'_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
         self.run(run, |b| {
             let last = self.walk_to_last(base, path, false, &mut |_, _| {})?;
-            let Some(name) = last.name else {
-                return Err(Errno::EISDIR.into());
-            };
+            if last.end != End::TooLong {
+                last.name_or(Errno::EISDIR)?;
+            }
             self.upper()?;
+            let name = last.name_or(Errno::EISDIR)?;
             let found = self.lookup(&last.dir, &name)?;
             let inode = found.inode().ok_or(Errno::ENOENT)?;
             if inode.is_dir() {
@@ -170,15 +185,16 @@ impl Core {
     pub(crate) fn remove_dir(&self, run: Run<'_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
         self.run(run, |b| {
             let last = self.walk_to_last(base, path, false, &mut |_, _| {})?;
-            let Some(name) = last.name else {
-                return Err(match last.end {
-                    End::DotDot => Errno::ENOTEMPTY,
-                    End::Dot => Errno::EINVAL,
-                    End::Root | End::Name => Errno::EBUSY,
-                }
-                .into());
+            let otherwise = match last.end {
+                End::DotDot => Errno::ENOTEMPTY,
+                End::Dot => Errno::EINVAL,
+                End::Root | End::Name | End::TooLong => Errno::EBUSY,
             };
+            if last.end != End::TooLong {
+                last.name_or(otherwise)?;
+            }
             self.upper()?;
+            let name = last.name_or(otherwise)?;
             let found = self.lookup(&last.dir, &name)?;
             if !found.inode().ok_or(Errno::ENOENT)?.is_dir() {
                 return Err(Errno::ENOTDIR.into());
@@ -207,18 +223,23 @@ impl Core {
             let old = self.walk_to_last(base.0, from, false, &mut |_, _| {})?;
             let new = self.walk_to_last(base.1, to, false, &mut |_, _| {})?;
             let wants_dir = (old.wants_dir, new.wants_dir);
-            let Some(old_name) = old.name.clone() else {
-                return Err(Errno::EBUSY.into());
+            let taken = if flags.no_replace {
+                Errno::EEXIST
+            } else {
+                Errno::EBUSY
             };
-            let Some(new_name) = new.name.clone() else {
-                let exists = flags.no_replace;
-                return Err(if exists { Errno::EEXIST } else { Errno::EBUSY }.into());
-            };
+            for (last, otherwise) in [(&old, Errno::EBUSY), (&new, taken)] {
+                if last.end != End::TooLong {
+                    last.name_or(otherwise)?;
+                }
+            }
             self.upper()?;
+            let old_name = old.name_or(Errno::EBUSY)?;
             let old = self.target(old, old_name)?;
             if old.found.inode().is_none() {
                 return Err(Errno::ENOENT.into());
             }
+            let new_name = new.name_or(taken)?;
             let new = self.target(new, new_name)?;
             if new.dir.is_gone() {
                 return Err(Errno::ENOENT.into());
@@ -430,9 +451,7 @@ impl Core {
         }
         let follow = !options.no_follow && !options.create_new;
         let last = self.walk_to_last(base, path, follow, &mut |_, _| {})?;
-        let Some(name) = last.name else {
-            return Err(Errno::EISDIR.into());
-        };
+        let name = last.name_or(Errno::EISDIR)?;
         if last.wants_dir {
             return Err(Errno::EISDIR.into());
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::errno::Errno;
-use crate::overlay::core::{Core, Res};
+use crate::overlay::core::{Core, Fail, Res};
 use crate::overlay::inode::Inode;
 use crate::overlay::lookup::Found;
 use crate::path::{self, Component, Name, SYMLINK_HOPS_MAX};
@@ -30,6 +30,19 @@ pub(crate) enum End {
     Root,
     Dot,
     DotDot,
+    /// A name too long for any directory.
+    TooLong,
+}
+
+impl Last {
+    /// The name; `otherwise` if the path ends in something else.
+    pub(crate) fn name_or(&self, otherwise: Errno) -> Res<Name> {
+        match &self.name {
+            Some(name) => Ok(name.clone()),
+            None if self.end == End::TooLong => Err(Fail::rule(Errno::ENAMETOOLONG, "R036")),
+            None => Err(otherwise.into()),
+        }
+    }
 }
 
 impl Core {
@@ -43,9 +56,10 @@ impl Core {
     ) -> Res<Arc<Inode>> {
         let follow = follow || path::parse(path)?.wants_dir;
         let last = self.walk_to_last(base, path, follow, &mut |_, _| {})?;
-        let inode = match &last.name {
-            None => last.dir.clone(),
-            Some(name) => self.lookup_existing(&last.dir, name)?,
+        let inode = match (&last.name, last.end) {
+            (None, End::TooLong) => return last.name_or(Errno::ENOENT).map(|_| last.dir),
+            (None, _) => last.dir.clone(),
+            (Some(name), _) => self.lookup_existing(&last.dir, name)?,
         };
         if last.wants_dir && !inode.is_dir() {
             return Err(Errno::ENOTDIR.into());
@@ -86,6 +100,13 @@ impl Core {
                 Component::Here => {
                     end = End::Dot;
                     continue;
+                }
+                Component::TooLong if todo.is_empty() => {
+                    end = End::TooLong;
+                    continue;
+                }
+                Component::TooLong => {
+                    return Err(Fail::rule(Errno::ENAMETOOLONG, "R036"));
                 }
                 Component::Name(name) => name,
             };

@@ -29,7 +29,7 @@ pub(crate) struct Listed {
     pub(crate) layer: LayerId,
 }
 
-/// What a directory shows, or would: see [`Core::read_merged`].
+/// What a directory to be removed shows: see [`Core::emptiness`].
 pub(crate) struct Emptiness {
     /// Nothing but whiteouts.
     pub(crate) empty: bool,

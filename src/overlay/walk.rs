@@ -427,3 +427,27 @@ pub(crate) fn contributing(state: &State) -> Vec<LayerId> {
     let lowers = state.lowers.iter().map(|l| LayerId::Lower(l.layer));
     upper.chain(lowers).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+    use super::*;
+    use crate::backend::memory::MemLayer;
+
+    #[test]
+    fn a_walk_keeps_nothing_in_use() {
+        let layer = || MemLayer::builder().file("d/e/f", "").build().unwrap();
+        let stack = LayerStack::from_top([layer(), layer()]).unwrap();
+        let name = Name::try_from("d").unwrap();
+        let mut last = None;
+        for entry in stack.walk("/") {
+            last = Some(entry.unwrap());
+        }
+        assert!(
+            stack.core.root().child(&name).is_some(),
+            "the entry holds it"
+        );
+        drop(last);
+        assert!(stack.core.root().child(&name).is_none());
+    }
+}

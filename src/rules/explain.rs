@@ -2,6 +2,7 @@
 //!
 //! The lookup itself is decided in [`resolve`](crate::rules::resolve); this only names the reasons.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -156,6 +157,11 @@ pub(crate) struct Fact {
 pub(crate) fn fates(facts: &[Fact]) -> Vec<Option<Fate>> {
     let mut shown: Option<&Fact> = None;
     let mut hider: Option<HiddenBy> = None;
+    let asked: HashSet<LayerId> = facts
+        .iter()
+        .filter(|f| f.asked != Asked::No)
+        .map(|f| f.layer)
+        .collect();
     let mut out = Vec::with_capacity(facts.len());
     for fact in facts {
         let by = |kind| HiddenBy {
@@ -170,12 +176,12 @@ pub(crate) fn fates(facts: &[Fact]) -> Vec<Option<Fate>> {
         let fate = match (fact.asked, fact.held) {
             (
                 Asked::Yes {
-                    observed,
+                    observed: Observed::Take,
                     stops,
                     end,
                 },
                 Held::Node(file_type),
-            ) if observed == Observed::Take => {
+            ) => {
                 if stops && file_type.is_dir() {
                     stop(HidingKind::Opaque);
                 } else if stops {
@@ -204,8 +210,9 @@ pub(crate) fn fates(facts: &[Fact]) -> Vec<Option<Fate>> {
             (Asked::Yes { end, .. }, Held::Unreadable(_)) => {
                 end.then(|| Fate::Hidden(hidden_by_shown(shown, fact)))
             }
+            // A layer that was asked under another path was redirected there.
             (Asked::No, _) => Some(Fate::Hidden(match (&hider, shown) {
-                (Some(hider), _) if !is_aside(facts, fact) => hider.clone(),
+                (Some(hider), _) if !asked.contains(&fact.layer) => hider.clone(),
                 (_, Some(shown)) => HiddenBy {
                     kind: HidingKind::Redirect,
                     layer: shown.layer,
@@ -219,13 +226,6 @@ pub(crate) fn fates(facts: &[Fact]) -> Vec<Option<Fate>> {
         out.push(fate);
     }
     out
-}
-
-/// The lookup did ask this fact's layer, but under another path.
-fn is_aside(facts: &[Fact], fact: &Fact) -> bool {
-    facts
-        .iter()
-        .any(|f| f.layer == fact.layer && f.path != fact.path && f.asked != Asked::No)
 }
 
 /// An object of the wrong type: what is shown from above cannot merge with it.
@@ -244,7 +244,6 @@ fn hidden_by_shown(shown: Option<&Fact>, fact: &Fact) -> HiddenBy {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
     use super::*;
     use FileType::{Directory as D, Regular as F};
 
@@ -296,7 +295,8 @@ mod tests {
         let by_opaque0 = "by the opaque directory /n in lower[0]";
         let by_dir0 = "by the directory /n in lower[0] (type change)";
         let by_file1 = "by the file /n in lower[1]";
-        let table: &[(&[(Held, Asked)], &[&str])] = &[
+        type Row<'a> = (&'a [(Held, Asked)], &'a [&'a str]);
+        let table: &[Row<'_>] = &[
             (&[(file, stop)], &["Shown"]),
             (
                 &[(file, stop), (file, Asked::No), (dir, Asked::No)],
@@ -333,14 +333,21 @@ mod tests {
             fact(LayerId::Lower(0), "/old", TAKE),
             fact(LayerId::Lower(0), "/new", Asked::No),
         ];
-        let fates = fates(&facts);
-        assert_eq!(fates[1], Some(Fate::Merged));
-        let Some(Fate::Hidden(by)) = &fates[2] else {
-            panic!("{fates:?}");
-        };
+        let texts: Vec<String> = fates(&facts)
+            .into_iter()
+            .flatten()
+            .map(|fate| match fate {
+                Fate::Hidden(by) => by.to_string(),
+                fate => format!("{fate:?}"),
+            })
+            .collect();
         assert_eq!(
-            by.to_string(),
-            "by the redirect of /new in upper to another path"
+            texts,
+            [
+                "Shown",
+                "Merged",
+                "by the redirect of /new in upper to another path"
+            ]
         );
     }
 

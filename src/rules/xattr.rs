@@ -15,7 +15,8 @@ const ESCAPE: &[u8] = b"overlay.";
 pub(crate) fn to_layer(name: &XattrName, namespace: XattrNamespace) -> Result<XattrName, Errno> {
     let prefix = namespace.prefix().as_bytes();
     match name.as_bytes().strip_prefix(prefix) {
-        None => Ok(name.clone()),
+        // Without anything behind the prefix it is no name of the overlay's own handler.
+        None | Some(b"") => Ok(name.clone()),
         Some(rest) => {
             XattrName::new([prefix, ESCAPE, rest].concat()).map_err(|_| Errno::EOPNOTSUPP)
         }
@@ -82,15 +83,33 @@ pub(crate) fn is_acl(raw: &XattrName) -> bool {
 ///
 /// # Errors
 /// `ENODATA`: `user.` on anything but a regular file or directory. `EOPNOTSUPP`: an access list of a
-/// symlink.
+/// symlink; a name of no known namespace.
 pub(crate) fn check_read(file_type: FileType, name: &XattrName) -> Result<(), Errno> {
     if is_user(name) && !holds_user(file_type) {
         return Err(Errno::ENODATA);
     }
+    known(name)?;
     if is_acl(name) && file_type.is_symlink() {
         return Err(Errno::EOPNOTSUPP);
     }
     Ok(())
+}
+
+/// Refuses names that no filesystem has: only three prefixes and the access lists are known.
+///
+/// # Errors
+/// `EINVAL`: nothing behind the prefix. `EOPNOTSUPP`: another prefix.
+pub(crate) fn known(name: &XattrName) -> Result<(), Errno> {
+    let known: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
+    match known
+        .iter()
+        .find_map(|prefix| name.as_bytes().strip_prefix(*prefix))
+    {
+        Some(b"") => Err(Errno::EINVAL),
+        Some(_) => Ok(()),
+        None if is_acl(name) => Ok(()),
+        None => Err(Errno::EOPNOTSUPP),
+    }
 }
 
 /// Refuses setting (`Some`) or removing an attribute, as the VFS does before anything is copied up
@@ -142,10 +161,7 @@ pub(crate) const CAPABILITY: &[u8] = b"security.capability";
 
 /// Revision 2 or 3 of the kernel's `vfs_cap_data`.
 fn is_capability(value: &[u8]) -> bool {
-    match (value.len(), value.get(3)) {
-        (20, Some(2)) | (24, Some(3)) => true,
-        _ => false,
-    }
+    matches!((value.len(), value.get(3)), (20, Some(2)) | (24, Some(3)))
 }
 
 fn is_user(name: &XattrName) -> bool {

@@ -1,5 +1,9 @@
 use layerstack::{FileType, HidingKind, LayerId, LayerStack, MissingReason, OverlayAttr};
 
+use layerstack::Name;
+use layerstack::backend::memory::MemLayerBuilder;
+use layerstack::backend::{Entry, LayerBackend};
+
 use crate::{layer, stack};
 
 fn text(stack: &LayerStack, path: &str) -> String {
@@ -113,6 +117,19 @@ directory /opt in lower[0]",
     for (path, expected) in rows {
         assert_eq!(text(&s, path), expected, "{path}");
     }
+    let up = s
+        .resolve("/opt/../etc/../opt/mine/..")
+        .unwrap()
+        .missing
+        .unwrap();
+    assert_eq!(up.reason, MissingReason::NotADirectory(FileType::Regular));
+    let up = s.resolve("/file-to-dir/../opt/").unwrap().to_string();
+    let direct = text(&s, "/opt");
+    let (_, up) = up.split_once("/opt\n").unwrap();
+    assert_eq!(up, direct.split_once('\n').unwrap().1);
+    assert_eq!(s.resolve("/file-to-dir/..").unwrap().occurrences.len(), 3);
+    let dotted = s.resolve("/etc/.").unwrap();
+    assert_eq!(dotted.occurrences, s.resolve("/etc").unwrap().occurrences);
     let looped = s.resolve("/loop").unwrap();
     assert_eq!(looped.symlinks.len(), 40);
     assert_eq!(looped.missing.unwrap().reason, MissingReason::SymlinkLoop);
@@ -206,4 +223,97 @@ fn a_deep_path_is_explained() {
     let (o, by) = answer.hidden().next().unwrap();
     assert_eq!((o.layer, by.layer), (LayerId::Lower(1), LayerId::Lower(0)));
     assert_eq!(answer.missing.unwrap().path.to_str(), Some("/d/d"));
+}
+
+/// What one layer may hold at `a` and below.
+const FORMS: usize = 10;
+
+fn form(layer: MemLayerBuilder, which: usize) -> MemLayerBuilder {
+    match which {
+        0 => layer,
+        1 => layer.file("a", "1"),
+        2 => layer.symlink("a", "x"),
+        3 => layer.whiteout("a"),
+        4 => layer.file("a/x", "1").file("a/y/z", "1"),
+        5 => layer.whiteout("a/x").file("a/y/q", "1"),
+        6 => layer.opaque("a").file("a/x", "1").file("a/w", ""),
+        7 => layer.file("a/x/k", "1").xattr_whiteout("a/y"),
+        8 => layer
+            .overlay_attr("a", OverlayAttr::Redirect, "b")
+            .file("b/x", ""),
+        _ => layer.opaque("a/y").file("a/y/q", ""),
+    }
+}
+
+/// Whether the layer itself has the path.
+fn holds(layer: &dyn LayerBackend, path: &str) -> bool {
+    let mut node = layer.root().unwrap();
+    let mut names = path.split('/').peekable();
+    while let Some(name) = names.next() {
+        match node.lookup(&Name::try_from(name).unwrap()).unwrap() {
+            None => return false,
+            Some(_) if names.peek().is_none() => return true,
+            Some(Entry::Node(n, meta)) if meta.is_dir() => node = n,
+            Some(_) => return false,
+        }
+    }
+    true
+}
+
+#[test]
+fn every_small_stack_is_explained_completely() {
+    for case in 0..FORMS.pow(3) {
+        let forms = [case % FORMS, case / FORMS % FORMS, case / FORMS / FORMS];
+        let s = stack(forms.map(|f| form(layer("l"), f)));
+        for path in [
+            "a", "a/x", "a/x/k", "a/y", "a/y/z", "a/y/q", "a/w", "b", "b/x",
+        ] {
+            let answer = s.resolve_symlink(path).unwrap();
+            let context = format!("{forms:?} {answer}");
+            match s.symlink_metadata(path) {
+                Ok(meta) => assert_eq!(answer.shown.as_ref().unwrap().metadata, meta, "{context}"),
+                Err(e) => {
+                    let missing = answer.missing.as_ref().unwrap();
+                    assert_eq!(missing.reason.errno(), e.errno(), "{context}");
+                }
+            }
+            let contributors: Vec<LayerId> = answer.contributors().map(|o| o.layer).collect();
+            let walked = s.walk(format!("/{path}")).max_depth(0).next().unwrap();
+            match walked {
+                Ok(entry) if answer.shown.is_some() && answer.symlinks.is_empty() => {
+                    let followed = answer.shown.unwrap().metadata.is_symlink();
+                    if !followed {
+                        assert_eq!(entry.layers().unwrap(), contributors, "{context}");
+                    }
+                }
+                _ => {}
+            }
+            // The layers' own paths are those asked for only if no symlink led elsewhere.
+            if !answer.symlinks.is_empty() {
+                continue;
+            }
+            // Whatever a layer has there is told, and only that (redirects apart).
+            let plain = format!("/{path}");
+            for (i, l) in s.layers().iter().enumerate() {
+                let told = answer
+                    .occurrences
+                    .iter()
+                    .filter(|o| o.layer == LayerId::Lower(i) && o.path.to_str() == Some(&plain))
+                    .count();
+                assert_eq!(told, usize::from(holds(&**l, path)), "lower {i}: {context}");
+            }
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn explanations_serialise_whatever_the_names() {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(b"/a\xff"));
+    let s = stack([layer("0").file(path, "x"), layer("1").file(path, "y")]);
+    let json = serde_json::to_value(s.resolve(path).unwrap()).unwrap();
+    assert_eq!(json["real_path"], "/a\\xff");
+    assert_eq!(json["shown"]["layer"]["Lower"], 0);
+    assert_eq!(json["occurrences"][1]["fate"]["Hidden"]["path"], "/a\\xff");
 }

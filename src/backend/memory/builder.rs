@@ -353,6 +353,7 @@ fn names(path: &Path) -> Result<Vec<Name>, Errno> {
         .map(|component| match component {
             Component::Name(name) => Ok(name),
             Component::Here | Component::Parent => Err(Errno::EINVAL),
+            Component::TooLong => Err(Errno::ENAMETOOLONG),
         })
         .collect()
 }

@@ -172,6 +172,12 @@ pub(super) fn create_dir_all(path: &Path, mode: u32) -> Result<(), Errno> {
 pub(super) fn remove_dir_all(path: &Path) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     drop(rustix::fs::open(path, flags, Mode::empty())?);
+    // As rm(1), which refuses these.
+    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+    let last = bytes.rsplit(|b| *b == b'/').find(|part| !part.is_empty());
+    if matches!(last, None | Some(b"." | b"..")) {
+        return Err(Errno::EBUSY);
+    }
     for entry in read_dir(path)? {
         let below: PathBuf = path.join(entry.name.as_path());
         match stat_at(CWD, &below, false).map(|meta| meta.file_type) {
