@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use layerstack::backend::LayerBackend;
 use layerstack::backend::memory::MemLayer;
+use layerstack::backend::{LayerBackend, WhiteoutForm};
 use layerstack::testing::case::Check;
 use layerstack::testing::snapshot::OriginCompare;
 use layerstack::testing::spec::Piece;
@@ -28,7 +28,7 @@ use layerstack::testing::{
 };
 use layerstack::{
     DirLayer, DirLayerOptions, Errno, LayerStack, Op, OpenOptions, Outcome, Overlay,
-    OverlayOptions, RenameFlags, Session, Timestamp, XattrNamespace,
+    OverlayOptions, RenameFlags, Session, Timestamp, XattrName, XattrNamespace,
 };
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -244,14 +244,19 @@ fn compare_reopened(all: &[Mixed]) -> Compare {
 /// operations succeeded.
 fn run(case: &Case, mixes: &[Mix]) -> Result<usize, String> {
     let started = now();
-    let mut all: Vec<_> = mixes.iter().map(|m| Mixed::new(*m, case, started)).collect();
+    let mut all: Vec<_> = mixes
+        .iter()
+        .map(|m| Mixed::new(*m, case, started))
+        .collect();
     let mut succeeded = 0;
     for (i, op) in case.ops.iter().enumerate() {
         if let Some(check) = case.checks.get(&i) {
             compare(&all, &compare_merged()).map_err(|e| format!("before operation {i}: {e}"))?;
             if *check != Check::Compare {
-                all.iter_mut().for_each(|m| m.reopen(*check == Check::Rotate));
-                compare(&all, &compare_reopened(&all)).map_err(|e| format!("after {check:?} at {i}: {e}"))?;
+                all.iter_mut()
+                    .for_each(|m| m.reopen(*check == Check::Rotate));
+                compare(&all, &compare_reopened(&all))
+                    .map_err(|e| format!("after {check:?} at {i}: {e}"))?;
             }
         }
         let expected = all[0].apply(op);
@@ -274,10 +279,13 @@ fn run(case: &Case, mixes: &[Mix]) -> Result<usize, String> {
 fn compare(all: &[Mixed], rules: &Compare) -> Result<(), String> {
     let (merged, upper) = (all[0].merged(), all[0].upper_tree());
     for mixed in &all[1..] {
-        let found = merged.diff_text(&mixed.merged(), rules, 12);
-        let found = found.or_else(|| upper.diff_text(&mixed.upper_tree(), &compare_upper(), 12));
-        if let Some(text) = found {
-            return Err(format!("{:?}:\n{text}", mixed.mix));
+        let mut found = merged.diff(&mixed.merged(), rules);
+        found.extend(upper.diff(&mixed.upper_tree(), &compare_upper()));
+        // A hint for listings, set where an origin was found.
+        found.retain(|d| d.what != "overlay.impure");
+        if !found.is_empty() {
+            let lines: Vec<_> = found.iter().take(12).map(|d| d.to_string()).collect();
+            return Err(format!("{:?}:\n{}", mixed.mix, lines.join("\n")));
         }
     }
     Ok(())
@@ -308,6 +316,13 @@ fn generated(mixes: &[Mix], cases: u64, adapt: impl Fn(&mut Case)) {
         let mut runner = TestRunner::new_with_rng(Config::default(), rng);
         let mut case = strategy.new_tree(&mut runner).unwrap().current();
         adapt(&mut case);
+        // Where all layers are on one filesystem, a listing may look at each name, and then leaves out
+        // such whiteouts, which it lists elsewhere (rule R079).
+        if let Some(upper) = &mut case.upper {
+            *upper = filtered(upper, |_, node| {
+                node.kind != NodeKind::Whiteout(WhiteoutForm::Xattr)
+            });
+        }
         match run(&case, mixes) {
             Ok(count) => (ops, succeeded) = (ops + case.ops.len(), succeeded + count),
             Err(_) => {
@@ -322,34 +337,42 @@ fn generated(mixes: &[Mix], cases: u64, adapt: impl Fn(&mut Case)) {
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     println!("{cases} cases, {ops} operations, {succeeded} of them succeeded");
-    assert!(succeeded * 3 > ops, "most operations fail: {succeeded} of {ops}");
+    assert!(
+        succeeded * 3 > ops,
+        "most operations fail: {succeeded} of {ops}"
+    );
+}
+
+/// The nodes of a layer that `keep` keeps.
+fn filtered(layer: &LayerSpec, keep: impl Fn(&Path, &NodeSpec) -> bool) -> LayerSpec {
+    let mut kept = LayerSpec::new();
+    for (path, node) in layer.nodes() {
+        if keep(path, node) {
+            kept.insert(path, node.clone());
+        }
+    }
+    kept
 }
 
 #[test]
 fn four_mixes_agree() {
-    generated(&MIXES, 150, |_| {});
+    generated(&MIXES, 300, |_| {});
 }
 
 #[test]
 fn nested_stacks_show_what_flat_ones_show() {
     // One more union in between takes one level of escaping off the names of overlay attributes, and
     // lists the whiteouts of a directory of one layer only (rule R079).
-    generated(&NESTED, 100, |case| {
+    generated(&NESTED, 200, |case| {
         let merged = case.lowers.len() > 1;
+        let escaped = format!("{}overlay.", NAMESPACE.prefix());
         for layer in &mut case.lowers {
-            let mut plain = LayerSpec::new();
-            for (path, node) in layer.nodes() {
+            *layer = filtered(layer, |path, node| {
                 let top = path.parent() == Some(Path::new("/"));
-                if matches!(node.kind, NodeKind::Whiteout(_)) && !(top && merged) {
-                    continue;
-                }
-                let mut node = node.clone();
-                let escaped = format!("{}overlay.", NAMESPACE.prefix());
-                node.xattrs
-                    .retain(|name, _| !name.as_bytes().starts_with(escaped.as_bytes()));
-                plain.insert(path, node);
-            }
-            *layer = plain;
+                let stray = matches!(node.kind, NodeKind::Whiteout(_)) && !(top && merged);
+                let is_escaped = |name: &XattrName| name.as_bytes().starts_with(escaped.as_bytes());
+                !stray && !node.xattrs.keys().any(is_escaped)
+            });
         }
         case.checks.retain(|_, check| *check != Check::Rotate);
     });
@@ -396,7 +419,9 @@ fn script() -> Case {
         put("/link", &write.clone().truncate(true), b"alone"),
         remove("/d/top"),
         put("/d/top", &write.clone().create_new(true), b"again"),
-        Op::RemoveDirAll { path: "/d/e".into() },
+        Op::RemoveDirAll {
+            path: "/d/e".into(),
+        },
         mkdir("/d/e"),
         mkdir("/d/gone"),
         rename("/d/base", "/type/base", RenameFlags::NO_REPLACE),
@@ -440,8 +465,19 @@ fn scripted(mixes: &[Mix]) {
         .map(|e| e.unwrap().path().to_str().unwrap().to_owned())
         .collect();
     let expected = [
-        "/", "/copy", "/d", "/d/e", "/d/e/second", "/d/gone", "/d/top", "/link", "/o", "/o/new",
-        "/sparse", "/type", "/type/base",
+        "/",
+        "/copy",
+        "/d",
+        "/d/e",
+        "/d/e/second",
+        "/d/gone",
+        "/d/top",
+        "/link",
+        "/o",
+        "/o/new",
+        "/sparse",
+        "/type",
+        "/type/base",
     ];
     assert_eq!(paths, expected);
     assert_eq!(overlay.read("/type/base").unwrap(), b"BAse");
@@ -466,7 +502,11 @@ fn a_script_on_nested_stacks() {
 /// one hides it), and is not written to itself.
 #[test]
 fn an_overlay_as_a_lower() {
-    let base = MemLayer::builder().file("a", "a").file("b", "b").build().unwrap();
+    let base = MemLayer::builder()
+        .file("a", "a")
+        .file("b", "b")
+        .build()
+        .unwrap();
     let inner_upper = MemLayer::new();
     let lowers = LayerStack::from_top([base]).unwrap();
     let inner = Overlay::new(&lowers, inner_upper.clone()).unwrap();
