@@ -13,6 +13,7 @@ use crate::overlay::inode::Inode;
 use crate::overlay::lookup::Found;
 use crate::overlay::mutate::Spec;
 use crate::overlay::ops::Run;
+use crate::overlay::paths::Follow;
 use crate::path::{self, Component, Name};
 
 /// Bytes per read when a file is copied.
@@ -74,7 +75,7 @@ fn descend(core: &Core, at: &Arc<Inode>, step: &Path) -> Res<Arc<Inode>> {
 pub(crate) fn remove_dir_all(core: &Core, base: &Arc<Inode>, path: &Path) -> Res<()> {
     let (top, target) = {
         let _tree = core.read();
-        let last = core.walk_to_last(base, path, false, &mut |_, _| {})?;
+        let last = core.walk_to_last(base, path, Follow::No)?;
         let name = last.name_or(Errno::EBUSY)?;
         let inode = core.lookup_existing(&last.dir, &name)?;
         if !inode.is_dir() {

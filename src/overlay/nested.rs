@@ -129,8 +129,8 @@ impl LayerNode for StackNode {
         self.with("lookup", |core| self.entry(core, name))
     }
 
-    /// Deviation: a stray whiteout that a directory of only one layer lists (rule R079) is left out,
-    /// as no lookup finds it and the outer union would list it for ever.
+    /// Stray whiteouts that a directory of only one layer lists (rule R079) are listed here too, as by
+    /// an overlay on an overlay.
     fn list(&self) -> Result<Vec<RawEntry>> {
         self.with("list", |core| {
             let raw = |l: Listed| RawEntry {

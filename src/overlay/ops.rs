@@ -15,7 +15,7 @@ use crate::overlay::file::File;
 use crate::overlay::inode::{Inode, Place};
 use crate::overlay::lookup::Found;
 use crate::overlay::mutate::{Spec, Target};
-use crate::overlay::paths::{End, Last};
+use crate::overlay::paths::{End, Follow, Last};
 use crate::rules::open;
 use crate::rules::plan::Plan;
 use crate::xattr_name::XattrName;
@@ -46,7 +46,7 @@ impl Core {
     /// A name that is to be created (the VFS's `filename_create`): it must be a name, not exist, and
     /// not end in a slash unless a directory is made.
     fn new_name(&self, base: &Arc<Inode>, path: &Path, dir: bool) -> Res<Target> {
-        let last = self.walk_to_last(base, path, false, &mut |_, _| {})?;
+        let last = self.walk_to_last(base, path, Follow::No)?;
         let name = last.name_or(Errno::EEXIST)?;
         let found = self.lookup(&last.dir, &name)?;
         if found.inode().is_some() {
@@ -159,7 +159,7 @@ impl Core {
     /// `unlink(2)`.
     pub(crate) fn remove_file(&self, run: Run<'_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
         self.run(run, |b| {
-            let last = self.walk_to_last(base, path, false, &mut |_, _| {})?;
+            let last = self.walk_to_last(base, path, Follow::No)?;
             if last.end != End::TooLong {
                 last.name_or(Errno::EISDIR)?;
             }
@@ -184,7 +184,7 @@ impl Core {
     /// `rmdir(2)`.
     pub(crate) fn remove_dir(&self, run: Run<'_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
         self.run(run, |b| {
-            let last = self.walk_to_last(base, path, false, &mut |_, _| {})?;
+            let last = self.walk_to_last(base, path, Follow::No)?;
             let otherwise = match last.end {
                 End::DotDot => Errno::ENOTEMPTY,
                 End::Dot => Errno::EINVAL,
@@ -220,8 +220,8 @@ impl Core {
             return Err(Errno::EINVAL.into());
         }
         self.run(run, |b| {
-            let old = self.walk_to_last(base.0, from, false, &mut |_, _| {})?;
-            let new = self.walk_to_last(base.1, to, false, &mut |_, _| {})?;
+            let old = self.walk_to_last(base.0, from, Follow::No)?;
+            let new = self.walk_to_last(base.1, to, Follow::No)?;
             let wants_dir = (old.wants_dir, new.wants_dir);
             let taken = if flags.no_replace {
                 Errno::EEXIST
@@ -449,9 +449,17 @@ impl Core {
             }
             return Ok(Opened::Existing(inode));
         }
-        let follow = !options.no_follow && !options.create_new;
-        let last = self.walk_to_last(base, path, follow, &mut |_, _| {})?;
-        let name = last.name_or(Errno::EISDIR)?;
+        let follow = match options.no_follow || options.create_new {
+            true => Follow::No,
+            false => Follow::ToCreate,
+        };
+        let last = self.walk_to_last(base, path, follow)?;
+        let taken = if options.create_new {
+            Errno::EEXIST
+        } else {
+            Errno::EISDIR
+        };
+        let name = last.name_or(taken)?;
         if last.wants_dir {
             return Err(Errno::EISDIR.into());
         }

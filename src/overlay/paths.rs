@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::errno::Errno;
@@ -21,6 +21,17 @@ pub(crate) struct Last {
     pub(crate) wants_dir: bool,
     /// How the end was written, if it is no name.
     pub(crate) end: End,
+}
+
+/// Whether a symlink at the end of a path is followed, so that the answer is where it leads.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Follow {
+    /// It is not.
+    No,
+    /// It is.
+    Yes,
+    /// It is, unless a slash behind it asks for a directory, which opening cannot create.
+    ToCreate,
 }
 
 /// How a path ends.
@@ -54,8 +65,11 @@ impl Core {
         path: &Path,
         follow: bool,
     ) -> Res<Arc<Inode>> {
-        let follow = follow || path::parse(path)?.wants_dir;
-        let last = self.walk_to_last(base, path, follow, &mut |_, _| {})?;
+        let follow = match follow || path::parse(path)?.wants_dir {
+            true => Follow::Yes,
+            false => Follow::No,
+        };
+        let last = self.walk_to_last(base, path, follow)?;
         let inode = match (&last.name, last.end) {
             (None, End::TooLong) => return last.name_or(Errno::ENOENT).map(|_| last.dir),
             (None, _) => last.dir.clone(),
@@ -67,16 +81,8 @@ impl Core {
         Ok(inode)
     }
 
-    /// Resolves all of `path` but its last name, which need not exist. With `follow`, a symlink there
-    /// is followed, so that the answer is where it leads. `hop` is told each symlink followed and
-    /// its target.
-    pub(crate) fn walk_to_last(
-        &self,
-        base: &Arc<Inode>,
-        path: &Path,
-        follow: bool,
-        hop: &mut dyn FnMut(PathBuf, &[u8]),
-    ) -> Res<Last> {
+    /// Resolves all of `path` but its last name, which need not exist; see [`Follow`].
+    pub(crate) fn walk_to_last(&self, base: &Arc<Inode>, path: &Path, follow: Follow) -> Res<Last> {
         let parsed = path::parse(path)?;
         let mut wants_dir = parsed.wants_dir;
         let mut todo: VecDeque<Component> = parsed.components.into();
@@ -111,7 +117,11 @@ impl Core {
                 Component::Name(name) => name,
             };
             let is_last = todo.is_empty();
-            let find = !is_last || follow;
+            let find = match follow {
+                Follow::No => !is_last,
+                Follow::Yes => true,
+                Follow::ToCreate => !is_last || !wants_dir,
+            };
             let found = if find {
                 self.lookup(&at, &name)?
             } else {
@@ -124,7 +134,6 @@ impl Core {
                         return Err(Errno::ELOOP.into());
                     }
                     let target = self.read_link(&inode)?;
-                    hop(inode.path(), &target);
                     let parsed = path::parse(Path::new(OsStr::from_bytes(&target)))?;
                     if parsed.absolute {
                         at = self.root().clone();

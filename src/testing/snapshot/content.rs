@@ -24,10 +24,10 @@ pub(super) fn read(source: &dyn Source, len: u64, inline_max: u64) -> Result<Con
     for range in &data {
         let mut offset = range.start;
         while offset < range.end.min(len) {
-            // Not into the hole that follows: its blocks, and data after it, would count twice.
-            let room = usize::try_from(range.end - offset).unwrap_or(usize::MAX);
-            let room = room.min(buf.len());
-            let got = fill(source, buf.get_mut(..room).unwrap_or_default(), offset)?;
+            // Not into the next range: each block is hashed once.
+            let left = usize::try_from(range.end - offset).unwrap_or(usize::MAX);
+            let len = buf.len().min(left);
+            let got = fill(source, buf.get_mut(..len).unwrap_or_default(), offset)?;
             let filled = buf.get(..got).unwrap_or_default();
             if filled.is_empty() {
                 break;
