@@ -47,22 +47,88 @@ const MEMORY: Pair<'static> = Pair {
     right: &MemSystem::open,
 };
 
+/// The kernel against the engine on directories.
+fn judge(name: &'static str, layout: Layout) {
+    if require_kernel() {
+        in_mount_namespace(|| engine(name, layout, Profile::root()).run(DIRS));
+    }
+}
+
+fn engine(name: &'static str, layout: Layout, profile: Profile) -> Campaign {
+    let mut campaign = Campaign::new(name, layout, profile);
+    campaign.rules = campaign.rules.kernel_against_engine();
+    campaign.rules.check_lowers = true;
+    campaign
+}
+
+fn mixed(upper: Fs, lowers: &[Fs]) -> Layout {
+    Layout {
+        upper,
+        lowers: lowers.to_vec(),
+    }
+}
+
 #[test]
 fn directories_equal_the_kernel_on_ext4() {
+    judge("dir ext4", Layout::same(Fs::Ext4));
+}
+
+#[test]
+fn directories_equal_the_kernel_on_tmpfs() {
+    judge("dir tmpfs", Layout::same(Fs::Tmpfs));
+}
+
+#[test]
+fn directories_equal_the_kernel_on_btrfs() {
+    judge("dir btrfs", Layout::same(Fs::Btrfs));
+}
+
+#[test]
+fn directories_equal_the_kernel_on_xfs_over_ext4() {
+    judge("dir xfs over ext4", mixed(Fs::Xfs, &[Fs::Ext4, Fs::Xfs]));
+}
+
+#[test]
+fn directories_equal_the_kernel_on_ext4_over_tmpfs_and_btrfs() {
+    judge(
+        "dir ext4 over tmpfs, btrfs",
+        mixed(Fs::Ext4, &[Fs::Tmpfs, Fs::Btrfs]),
+    );
+}
+
+/// Kernel, engine, kernel, ... on the same directories, against the kernel alone.
+#[test]
+fn directories_are_handed_over() {
+    let turns = |dirs: &Dirs, stack: &Rc<Stack>| {
+        HandOver::open(dirs, stack, vec![KernelSystem::open, DirSystem::open])
+    };
     if require_kernel() {
-        let mut campaign = Campaign::new("dir ext4", Layout::same(Fs::Ext4), Profile::root());
-        campaign.rules = campaign.rules.kernel_against_engine();
-        in_mount_namespace(|| campaign.run(DIRS));
+        let campaign = engine("dir handed over", Layout::same(Fs::Ext4), Profile::root());
+        let pair = Pair {
+            left: &KernelSystem::open,
+            right: &turns,
+        };
+        in_mount_namespace(|| campaign.run(pair));
+    }
+}
+
+#[test]
+fn directories_equal_the_kernel_for_ordinary_users() {
+    if require_kernel() {
+        as_user("directories_equal_the_kernel_for_ordinary_users", || {
+            let campaign = engine("dir userxattr", Layout::same(Fs::Tmpfs), Profile::user());
+            in_mount_namespace(|| campaign.run(DIRS));
+        });
     }
 }
 
 #[test]
 fn memory_equals_the_kernel() {
     if require_kernel() {
-        let layout = Layout::same(Fs::Ext4);
-        let mut campaign = Campaign::new("memory", layout, Profile::root());
-        campaign.rules = campaign.rules.origins_differ().kernel_against_engine();
+        let mut campaign = engine("memory", Layout::same(Fs::Ext4), Profile::root());
+        campaign.rules = campaign.rules.origins_differ();
         campaign.rules.merged.inode_labels = false;
+        campaign.rules.right_in_memory = true;
         in_mount_namespace(|| campaign.run(MEMORY));
     }
 }

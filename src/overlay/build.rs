@@ -137,8 +137,15 @@ impl<'a> Build<'a> {
             }
             let (parent, name) = match at.place() {
                 InodePlace::At(parent, name) => (parent, name),
-                // What is at the name now is never replaced (rule R132).
-                InodePlace::Gone(_) => return Err(Fail::rule(Errno::EEXIST, "R132")),
+                // What is at the name now is never replaced (rule R132); a directory that was removed
+                // takes nothing new.
+                InodePlace::Gone(place) => match place {
+                    Some((parent, name)) if parent.upper().is_none() => (parent, name),
+                    Some((parent, _)) if !parent.is_gone() => {
+                        return Err(Fail::rule(Errno::EEXIST, "R132"));
+                    }
+                    _ => return Err(Errno::ENOENT.into()),
+                },
                 InodePlace::Root => return Err(Fail::rule(Errno::EROFS, "R215")),
             };
             missing.push((at, parent.clone(), name));

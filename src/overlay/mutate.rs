@@ -452,10 +452,10 @@ impl Build<'_> {
 
     /// Sets attributes (rules R198, R218).
     pub(crate) fn set_attr(&mut self, inode: &Arc<Inode>, change: &SetAttr) -> Res<()> {
-        self.core.upper()?;
         if change.mode.is_some() && inode.file_type.is_symlink() {
             return Err(Errno::EOPNOTSUPP.into());
         }
+        self.core.upper()?;
         let (real, layer, meta) = self.real(inode)?;
         let object = self.upper(inode, Data::Full)?;
         let attr = attr::normalize(&meta, change);

@@ -96,7 +96,10 @@ pub(super) fn allocate(file: BorrowedFd<'_>, mode: AllocateMode, offset: u64, le
 
 pub(super) fn read_dir(path: &Path) -> Result<Vec<EntryInfo>, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::open(path, flags, Mode::empty())?;
+    entries_of(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+fn entries_of(dir: OwnedFd) -> Result<Vec<EntryInfo>, Errno> {
     let mut entries = Vec::new();
     for entry in rustix::fs::Dir::new(dir)? {
         let entry = entry?;
@@ -155,40 +158,75 @@ pub(super) fn mknod(
 
 pub(super) fn create_dir_all(path: &Path, mode: u32) -> Result<(), Errno> {
     not_empty(path)?;
-    let mut made = mkdir(path, mode);
-    if made == Err(Errno::ENOENT)
-        && let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty())
-    {
-        create_dir_all(parent, mode)?;
-        made = mkdir(path, mode);
+    // As mkdir(1) with -p: one component after the other.
+    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+    let last = bytes
+        .iter()
+        .rposition(|b| *b != b'/')
+        .map_or(bytes.len(), |i| i + 1);
+    for end in 1..=last {
+        let component = bytes[..end]
+            .rsplit(|b| *b == b'/')
+            .next()
+            .unwrap_or_default();
+        if component.is_empty() || (end < last && bytes[end] != b'/') {
+            continue;
+        }
+        let prefix =
+            Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&bytes[..end]));
+        match stat_at(CWD, prefix, true) {
+            Ok(meta) if meta.is_dir() => {}
+            Err(Errno::ENOENT) if component != b".." && component != b"." => mkdir(prefix, mode)?,
+            Ok(_) | Err(Errno::ELOOP | Errno::ENOTDIR) if end == last => return Err(Errno::EEXIST),
+            Ok(_) => return Err(Errno::ENOTDIR),
+            Err(errno) => return Err(errno),
+        }
     }
-    let is_dir = || stat_at(CWD, path, true).is_ok_and(|meta| meta.is_dir());
-    match made {
-        Err(errno) if !is_dir() => Err(errno),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 pub(super) fn remove_dir_all(path: &Path) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // As rm(1), a symlink is not followed, with a slash behind it neither.
+    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+    let end = bytes.iter().rposition(|b| *b != b'/').map_or(1, |i| i + 1);
+    let bare: &std::ffi::OsStr =
+        std::os::unix::ffi::OsStrExt::from_bytes(&bytes[..end.min(bytes.len())]);
+    if stat_at(CWD, Path::new(bare), false)?.file_type.is_symlink() {
+        return Err(Errno::ENOTDIR);
+    }
     drop(rustix::fs::open(path, flags, Mode::empty())?);
     // As rm(1), which refuses these.
-    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
     let last = bytes.rsplit(|b| *b == b'/').find(|part| !part.is_empty());
-    if matches!(last, None | Some(b"." | b"..")) {
+    let Some(last) = last.filter(|last| *last != b"." && *last != b"..") else {
         return Err(Errno::EBUSY);
-    }
-    for entry in read_dir(path)? {
-        let below: PathBuf = path.join(entry.name.as_path());
-        match stat_at(CWD, &below, false).map(|meta| meta.file_type) {
+    };
+    let parent = Path::new(bare)
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty());
+    let at = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = rustix::fs::open(parent.unwrap_or(Path::new("/")), at, Mode::empty())?;
+    empty_and_remove(parent.as_fd(), &Name::new(last)?)
+}
+
+/// By descriptors: the path may lead through a symlink that is removed on the way.
+fn empty_and_remove(parent: BorrowedFd<'_>, name: &Name) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(parent, name.as_path(), flags, Mode::empty())?;
+    for entry in entries_of(dir.try_clone().map_err(|e| Errno::of_io(&e))?)? {
+        match stat_at(dir.as_fd(), entry.name.as_path(), false).map(|meta| meta.file_type) {
             // A stray whiteout is listed, but is not there (rule R079).
             Err(Errno::ENOENT) => {}
             Err(errno) => return Err(errno),
-            Ok(FileType::Directory) => remove_dir_all(&below)?,
-            Ok(_) => rustix::fs::unlinkat(CWD, &below, AtFlags::empty())?,
+            Ok(FileType::Directory) => empty_and_remove(dir.as_fd(), &entry.name)?,
+            Ok(_) => rustix::fs::unlinkat(&dir, entry.name.as_path(), AtFlags::empty())?,
         }
     }
-    rmdir(path)
+    Ok(rustix::fs::unlinkat(
+        parent,
+        name.as_path(),
+        AtFlags::REMOVEDIR,
+    )?)
 }
 
 pub(super) fn rename_flags(f: RenameFlags) -> rustix::fs::RenameFlags {
