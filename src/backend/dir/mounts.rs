@@ -1,4 +1,5 @@
-//! Which upper and work directories live overlay mounts use, as far as `/proc/self/mountinfo` shows.
+//! Which upper and work directories live overlay mounts use, as far as `/proc/thread-self/mountinfo`
+//! shows (a thread may have a mount namespace of its own).
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +15,7 @@ use super::tree::Key;
 /// Paths that the mounter gave relative to its own directory, or in another mount namespace, cannot
 /// be recognised.
 pub(super) fn overlay_using(dirs: &[Key]) -> Option<PathBuf> {
-    let text = std::fs::read("/proc/self/mountinfo").ok()?;
+    let text = std::fs::read("/proc/thread-self/mountinfo").ok()?;
     text.split(|b| *b == b'\n')
         .flat_map(overlay_dirs)
         .find(|path| key_of(path).is_some_and(|key| dirs.contains(&key)))
