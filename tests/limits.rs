@@ -192,7 +192,7 @@ fn three_thousand_levels() {
     put(&last, "f", b"deepest");
     drop(last);
     let overlay = deep.overlay([lower]);
-    assert_eq!(overlay.walk("/").filter(|e| e.is_ok()).count(), DEPTH + 2);
+    assert_eq!(overlay.walk("/").flatten().count(), DEPTH + 2);
     let path = "/d".repeat(DEPTH);
     let file = format!("{path}/f");
     assert_eq!(overlay.read(&file).unwrap(), b"deepest");
@@ -258,11 +258,7 @@ fn walking_a_large_tree_takes_little_memory() {
     let overlay = deep.overlay([lower]);
     // What the first directories take is there for good.
     assert_eq!(
-        overlay
-            .walk("/")
-            .take(20 * FILES)
-            .filter(|e| e.is_ok())
-            .count(),
+        overlay.walk("/").take(20 * FILES).flatten().count(),
         20 * FILES
     );
     let before = resident();
