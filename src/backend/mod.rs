@@ -685,6 +685,16 @@ pub trait UpperBackend: LayerBackend {
     /// `EPERM` for what this process may not set; `EOPNOTSUPP` for the mode of a symlink.
     fn set_attr(&self, node: &NodeRef, attr: &SetAttr) -> Result<()>;
 
+    /// Sets the size of a regular file as `truncate(2)` does, which differs from
+    /// [`LayerFile::set_len`] in one point: if the size stays, it is the filesystem's choice
+    /// whether the modification time changes.
+    ///
+    /// # Errors
+    /// As [`LayerNode::open`] and [`LayerFile::set_len`].
+    fn truncate(&self, node: &NodeRef, len: u64) -> Result<()> {
+        node.open(Access::Write)?.set_len(len)
+    }
+
     /// Sets (`Some`) or removes (`None`) an attribute.
     ///
     /// # Errors

@@ -323,11 +323,15 @@ impl<'a> Build<'a> {
         if !copy_up::records_origin(meta) || !self.can_record_origin(meta)? {
             return Ok(None);
         }
-        let handle = lower
-            .node
-            .file_handle()
-            .in_layer(LayerId::Lower(lower.layer))?;
         let backend = self.core.lowers.get(lower.layer).map(|l| &l.backend);
+        let decodes = backend.is_some_and(|b| b.capabilities().file_handles);
+        let handle = match decodes {
+            true => lower
+                .node
+                .file_handle()
+                .in_layer(LayerId::Lower(lower.layer))?,
+            false => None,
+        };
         let uuid = backend.and_then(|b| b.identity().uuid).unwrap_or_default();
         Ok(Some(match handle {
             Some(handle) => origin::encode(&Origin {

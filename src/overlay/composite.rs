@@ -141,7 +141,8 @@ pub(crate) fn copy(core: &Arc<Core>, base: &Arc<Inode>, from: &Path, to: &Path) 
         let _tree = core.read();
         if let Ok(existing) = core.walk_path(base, to, true) {
             let other = core.metadata(&existing)?;
-            if (other.dev, other.ino) == (meta.dev, meta.ino) {
+            let same = core.is_same(&existing, source.inode())?;
+            if same || (other.dev, other.ino) == (meta.dev, meta.ino) {
                 return Err(Errno::EINVAL.into());
             }
         }

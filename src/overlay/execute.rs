@@ -309,11 +309,9 @@ impl<'a> Run<'a> {
                     .in_layer(LayerId::Upper)?;
             }
             Step::SetLen { object, len } => {
-                let file = self
-                    .node(*object)?
-                    .open(Access::Write)
+                upper
+                    .truncate(self.node(*object)?, *len)
                     .in_layer(LayerId::Upper)?;
-                file.set_len(*len).in_layer(LayerId::Upper)?;
             }
             Step::Sync { object } => {
                 let node = self.node(*object)?;

@@ -30,16 +30,20 @@ pub(super) struct Probed {
     pub(super) rename_whiteout: bool,
 }
 
-/// True if this process may use `trusted.` attributes: it has `CAP_SYS_ADMIN`, and in the initial
-/// user namespace, which is told by its identity map.
+/// True if this process may use `trusted.` attributes.
 fn may_use_trusted() -> bool {
-    let admin = rustix::thread::capabilities(None)
-        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
+    has_capability(CapabilitySet::SYS_ADMIN)
+}
+
+/// True if this process has a capability in the initial user namespace, which is told by its
+/// identity map.
+fn has_capability(wanted: CapabilitySet) -> bool {
+    let has = rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(wanted));
     let initial = || {
         let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
         map.split_whitespace().eq(["0", "0", "4294967295"])
     };
-    admin && initial()
+    has && initial()
 }
 
 /// The namespace of overlay attributes where the user names none.
@@ -76,7 +80,12 @@ pub(super) fn lower(root: BorrowedFd<'_>, fs_type: u64) -> Capabilities {
     caps
 }
 
+/// As in the kernel's overlayfs, a capability in a user namespace of one's own is not enough, even
+/// where the system call would be content with it.
 fn finds_handles(dir: BorrowedFd<'_>) -> bool {
+    if !has_capability(CapabilitySet::DAC_READ_SEARCH) {
+        return false;
+    }
     match sys::file_handle(dir, c"") {
         Ok(Some(handle)) => sys::open_by_handle(dir, &handle).is_ok(),
         _ => false,

@@ -85,6 +85,30 @@ pub(super) fn chmod(place: Place<'_>, mode: u32) -> Result<()> {
     Ok(())
 }
 
+/// Sets the size through the magic link of a descriptor that holds the node, so that the filesystem
+/// sees `truncate(2)`.
+pub(super) fn truncate(node: &DirNode, len: u64) -> Result<()> {
+    if !node.file_type.is_file() {
+        return Err(Errno::EINVAL.into());
+    }
+    node.with_place(|place| {
+        let opened;
+        let fd = match place {
+            Place::Held(fd) => fd,
+            Place::Named(dir, name) => {
+                opened = open_path(dir, name).map_err(stale)?;
+                opened.as_fd()
+            }
+        };
+        if stat::file_type(&statx_fd(fd)?)? != FileType::Regular {
+            return Err(Errno::ESTALE.into());
+        }
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let len = i64::try_from(len).map_err(|_| Errno::EFBIG)?;
+        Ok(nix::unistd::truncate(path.as_str(), len).map_err(Errno::from)?)
+    })
+}
+
 /// As [`chmod`], before Linux 6.6: through the magic link of a descriptor that holds the node.
 fn chmod_by_proc(place: Place<'_>, mode: u32) -> Result<()> {
     let opened;

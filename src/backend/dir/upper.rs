@@ -90,6 +90,11 @@ impl UpperBackend for DirLayer {
         set::set_attr(tree, own(tree, node)?, attr)
     }
 
+    fn truncate(&self, node: &NodeRef, len: u64) -> Result<()> {
+        let (tree, _) = self.writable()?;
+        set::truncate(own(tree, node)?, len)
+    }
+
     fn set_xattr(
         &self,
         node: &NodeRef,
