@@ -1,9 +1,5 @@
 //! Which upper and work directories live overlay mounts use, as far as `/proc/thread-self/mountinfo`
-<<<<<<< HEAD
 //! shows: a thread may have a mount namespace of its own, and paths are resolved in it.
-=======
-//! shows (a thread may have a mount namespace of its own).
->>>>>>> real
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
