@@ -33,13 +33,14 @@ pub use op::{EntryInfo, Op, OpenOptions, Outcome, RenameFlags};
 pub use overlay::apply::Session;
 pub use overlay::changes::Change;
 pub use overlay::copy_layer::{CopyLayerReport, copy_layer};
+pub use overlay::dir::Dir;
 pub use overlay::explain::{
     Missing, MissingReason, Occurrence, RedirectHop, Resolution, Shown, SymlinkHop,
 };
 pub use overlay::file::File;
 pub use overlay::options::{CopyObserver, CopyProgress, OverlayOptions};
 pub use overlay::stack::{DirEntry, LayerStack, Layers};
-pub use overlay::union::{Dir, Overlay};
+pub use overlay::union::Overlay;
 pub use overlay::walk::{Walk, WalkEntry};
 pub use path::{DisplayBytes, NAME_BYTES_MAX, Name, SYMLINK_HOPS_MAX, display_bytes, display_path};
 pub use rules::change::ChangeKind;

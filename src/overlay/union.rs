@@ -1,4 +1,4 @@
-//! The writable union, and directory handles: the same operations from two starting points.
+//! The writable union, and the operations that it shares with directory handles.
 
 use std::ops::Deref;
 use std::path::Path;
@@ -7,16 +7,17 @@ use std::sync::Arc;
 use crate::backend::{AllocateMode, LayerBackend, NewKind, XattrMode};
 use crate::errno::Errno;
 use crate::error::{Error, Result};
-use crate::meta::{DeviceId, FileType, Metadata, SetAttr, SetTime};
+use crate::meta::{DeviceId, FileType, SetAttr, SetTime};
 use crate::op::{OpenOptions, RenameFlags};
 use crate::overlay::composite;
 use crate::overlay::core::{Core, Fail, Res};
+use crate::overlay::dir::Dir;
 use crate::overlay::file::File;
-use crate::overlay::inode::Inode;
 use crate::overlay::mutate::Spec;
 use crate::overlay::ops::Run;
 use crate::overlay::options::OverlayOptions;
-use crate::overlay::stack::{DirEntry, LayerStack, Layers};
+use crate::overlay::reading::reading_operations;
+use crate::overlay::stack::{LayerStack, Layers};
 use crate::xattr_name::XattrName;
 
 /// A union with a writable upper layer.
@@ -109,87 +110,6 @@ impl Overlay {
     pub fn sync(&self) -> Result<()> {
         self.core.sync().map_err(|e| e.into_error("sync", "/"))
     }
-
-    fn base(&self) -> &Arc<Inode> {
-        self.core.root()
-    }
-}
-
-/// An open directory of a union. It stays the same directory when it is renamed; paths given to its
-/// methods start in it, absolute ones at the union's root.
-#[derive(Clone, Debug)]
-pub struct Dir {
-    pub(crate) core: Arc<Core>,
-    pub(crate) inode: Arc<Inode>,
-}
-
-impl Dir {
-    fn base(&self) -> &Arc<Inode> {
-        &self.inode
-    }
-
-    /// The directory's own attributes.
-    ///
-    /// # Errors
-    /// What the layers give.
-    pub fn dir_metadata(&self) -> Result<Metadata> {
-        let _tree = self.core.read();
-        self.core
-            .metadata(&self.inode)
-            .map_err(|e| e.into_error("metadata", self.inode.path()))
-    }
-
-    /// The directory's own entries in the kernel's order (rule R096).
-    ///
-    /// # Errors
-    /// What the layers give.
-    pub fn entries(&self) -> Result<Vec<DirEntry>> {
-        let _tree = self.core.read();
-        match self.core.list(&self.inode) {
-            Ok(list) => Ok(list.into_iter().map(DirEntry::from).collect()),
-            Err(e) => Err(e.into_error("read_dir", self.inode.path())),
-        }
-    }
-
-    /// The path under which the directory is, or was last, visible; for messages.
-    #[must_use]
-    pub fn path(&self) -> std::path::PathBuf {
-        self.inode.path()
-    }
-
-    /// Attributes of what `path` names; `follow`: a symlink at its end too.
-    ///
-    /// # Errors
-    /// As [`LayerStack::metadata`].
-    pub fn metadata(&self, path: impl AsRef<Path>, follow: bool) -> Result<Metadata> {
-        let path = path.as_ref();
-        let _tree = self.core.read();
-        self.core
-            .walk_path(&self.inode, path, follow)
-            .and_then(|inode| self.core.metadata(&inode))
-            .map_err(|e| e.into_error("metadata", path))
-    }
-
-    /// Renames `from` in this directory to `to` in `to_dir`.
-    ///
-    /// # Errors
-    /// As [`Overlay::rename_with`]; `EXDEV` if `to_dir` is of another union.
-    pub fn rename_to(
-        &self,
-        from: impl AsRef<Path>,
-        to_dir: &Dir,
-        to: impl AsRef<Path>,
-        flags: RenameFlags,
-    ) -> Result<()> {
-        let (from, to) = (from.as_ref(), to.as_ref());
-        let renamed = if Arc::ptr_eq(&self.core, &to_dir.core) {
-            self.core
-                .rename(Run::Apply, (&self.inode, &to_dir.inode), from, to, flags)
-        } else {
-            Err(Errno::EXDEV.into())
-        };
-        renamed.map_err(|e| e.into_error("rename", from).with_to(to))
-    }
 }
 
 /// The node that `mknod(2)` makes for a type.
@@ -224,26 +144,6 @@ macro_rules! operations {
                 self.core
                     .open(self.base(), path, options)
                     .map_err(failed("open", path))
-            }
-
-            /// Opens a directory.
-            ///
-            /// # Errors
-            /// `NotADirectory`, `NotFound`.
-            pub fn open_dir(&self, path: impl AsRef<Path>) -> Result<Dir> {
-                let path = path.as_ref();
-                let _tree = self.core.read();
-                let inode = self
-                    .core
-                    .walk_path(self.base(), path, true)
-                    .map_err(failed("open_dir", path))?;
-                if !inode.is_dir() {
-                    return Err(Error::new("open_dir", path, Errno::ENOTDIR));
-                }
-                Ok(Dir {
-                    core: self.core.clone(),
-                    inode,
-                })
             }
 
             /// Creates or replaces a file with this content.
@@ -555,3 +455,5 @@ macro_rules! operations {
 
 operations!(Overlay);
 operations!(Dir);
+reading_operations!(LayerStack);
+reading_operations!(Dir);

@@ -152,7 +152,9 @@ fn r006_an_upper_needs_a_work_directory() {
     at(|place| {
         let mut config = Place::config(&[place.dir("l")], None);
         config.upper = Some(place.dir("u"));
-        let refused = OverlayMount::new(&place.mount, &config).map(|_| ()).unwrap_err();
+        let refused = OverlayMount::new(&place.mount, &config)
+            .map(|_| ())
+            .unwrap_err();
         assert_eq!(refused.errno, Errno::EINVAL);
     });
 }
@@ -164,7 +166,10 @@ fn r007_upper_and_work_are_under_one_mount() {
         let (other, bound) = (place.dir("w"), place.dir("bound"));
         let none: Option<&str> = None;
         mount(Some(&other), &bound, none, MsFlags::MS_BIND, none).unwrap();
-        assert_eq!(place.both(std::slice::from_ref(&lower), Some((&upper, &bound))), EINVAL);
+        assert_eq!(
+            place.both(std::slice::from_ref(&lower), Some((&upper, &bound))),
+            EINVAL
+        );
         assert_eq!(place.both(&[lower], Some((&upper, &other))), OK);
         nix::mount::umount(&bound).unwrap();
     });
@@ -198,7 +203,10 @@ fn r009_a_layer_is_an_existing_directory() {
         let low = [good];
         assert_eq!(place.both(&low, Some((&plain, &work))), EINVAL);
         assert_eq!(place.both(&low, Some((&upper, &plain))), EINVAL);
-        assert_eq!(place.both(&low, Some((&missing, &work))), Err(Errno::ENOENT));
+        assert_eq!(
+            place.both(&low, Some((&missing, &work))),
+            Err(Errno::ENOENT)
+        );
     });
 }
 
@@ -219,7 +227,12 @@ fn r010_upper_and_work_are_on_a_writable_mount() {
 #[test]
 fn r011_an_upper_on_overlayfs_is_refused_a_lower_is_fine() {
     at(|place| {
-        let (low, up, work, outer) = (place.dir("l"), place.dir("u"), place.dir("w"), place.dir("o"));
+        let (low, up, work, outer) = (
+            place.dir("l"),
+            place.dir("u"),
+            place.dir("w"),
+            place.dir("o"),
+        );
         for name in ["u", "w", "l"] {
             std::fs::create_dir_all(low.join(name)).unwrap();
         }
@@ -243,7 +256,10 @@ fn r014_one_directory_twice_is_eloop() {
         let (a, b) = (place.dir("a"), place.dir("b"));
         let (upper, work) = (place.dir("u"), place.dir("w"));
         assert_eq!(place.both(&[a.clone(), b, a.clone()], None), ELOOP);
-        assert_eq!(place.both(&[a, upper.clone()], Some((&upper, &work))), ELOOP);
+        assert_eq!(
+            place.both(&[a, upper.clone()], Some((&upper, &work))),
+            ELOOP
+        );
     });
 }
 
@@ -282,10 +298,16 @@ fn r017_directories_in_use_are_refused() {
         let config = Place::config(&lower, Some((&upper, &work)));
         let mounted = OverlayMount::new(&mount, &config).unwrap();
         assert_eq!(place.kernel(&lower, Some((&upper, &work))), OK);
-        assert_eq!(ours(&lower, Some((&upper, &work))).map(|_| ()), Err(Errno::EBUSY));
+        assert_eq!(
+            ours(&lower, Some((&upper, &work))).map(|_| ()),
+            Err(Errno::EBUSY)
+        );
         mounted.unmount().unwrap();
         let first = ours(&lower, Some((&upper, &work))).unwrap();
-        assert_eq!(ours(&lower, Some((&upper, &work))).map(|_| ()), Err(Errno::EBUSY));
+        assert_eq!(
+            ours(&lower, Some((&upper, &work))).map(|_| ()),
+            Err(Errno::EBUSY)
+        );
         drop(first);
         assert!(ours(&lower, Some((&upper, &work))).is_ok());
     });
@@ -296,11 +318,19 @@ fn r035_statfs_shows_the_upper_with_the_longest_name_of_all() {
     rule().lower(layer()).ok(Op::StatFs).run();
     at(|place| {
         let (lower, upper, work) = ([place.dir("l")], place.dir("u"), place.dir("w"));
-        let ours = ours(&lower, Some((&upper, &work))).unwrap().statfs().unwrap();
+        let ours = ours(&lower, Some((&upper, &work)))
+            .unwrap()
+            .statfs()
+            .unwrap();
         assert_eq!((ours.fs_type, ours.name_bytes_max), (0x794c_7630, 255));
         let ask = |at: &Path| rustix::fs::statfs(at).unwrap();
-        let kernel = place.kernel_shows(&lower, Some((&upper, &work)), ask).unwrap();
-        assert_eq!((kernel.f_type as u64, kernel.f_blocks), (ours.fs_type, ours.blocks));
+        let kernel = place
+            .kernel_shows(&lower, Some((&upper, &work)), ask)
+            .unwrap();
+        assert_eq!(
+            (kernel.f_type as u64, kernel.f_blocks),
+            (ours.fs_type, ours.blocks)
+        );
     });
 }
 
@@ -334,7 +364,10 @@ fn r042_staging_is_a_fresh_directory_without_permissions() {
         let stale = place.dir("w/work").join("#1");
         std::fs::write(&stale, "left over").unwrap();
         let overlay = ours(&lower, Some((&upper, &work))).unwrap();
-        let mode = std::fs::metadata(work.join("work")).unwrap().permissions().mode();
+        let mode = std::fs::metadata(work.join("work"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o7777, 0);
         assert!(!stale.exists());
         drop(overlay);
@@ -384,7 +417,10 @@ fn r047_temporary_objects_are_staged_in_the_work_directory_and_leave_it() {
         overlay.rename("/f", "/g").unwrap();
         overlay.create_dir("/f", 0o755).unwrap();
         let left = std::fs::read_dir(work.join("work")).unwrap().count();
-        assert!(left <= 1, "at most the whiteout kept for sharing (R048): {left}");
+        assert!(
+            left <= 1,
+            "at most the whiteout kept for sharing (R048): {left}"
+        );
     });
 }
 
@@ -400,7 +436,10 @@ fn r049_without_an_upper_nothing_is_written() {
         let before = [stamp(&lowers[0]), stamp(&lowers[1])];
         let overlay = ours(&lowers, None).unwrap();
         assert_eq!(overlay.read_dir("/d").unwrap().len(), 0);
-        assert_eq!(overlay.write("/d/f", "x").unwrap_err().errno(), Errno::EROFS);
+        assert_eq!(
+            overlay.write("/d/f", "x").unwrap_err().errno(),
+            Errno::EROFS
+        );
         assert_eq!([stamp(&lowers[0]), stamp(&lowers[1])], before);
     });
 }

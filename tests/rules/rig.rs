@@ -136,7 +136,11 @@ impl Rule {
     }
 
     /// `lstat` of `path` satisfies `judge`.
-    pub(crate) fn meta(self, path: &str, judge: impl Fn(&Metadata) + Send + Sync + 'static) -> Self {
+    pub(crate) fn meta(
+        self,
+        path: &str,
+        judge: impl Fn(&Metadata) + Send + Sync + 'static,
+    ) -> Self {
         let op = crate::ops::stat(path);
         self.gets(op, move |out| match out {
             Outcome::Metadata(meta) => judge(meta),
@@ -278,7 +282,11 @@ impl Rule {
             XattrNamespace::User => Profile::user(),
             XattrNamespace::Trusted => Profile::root(),
         };
-        let name = if memory { "kernel and memory" } else { "kernel and directories" };
+        let name = if memory {
+            "kernel and memory"
+        } else {
+            "kernel and directories"
+        };
         let mut campaign = Campaign::new(name, self.layout.clone(), profile);
         campaign.rules = campaign.rules.kernel_against_engine();
         campaign.rules.check_lowers = true;
