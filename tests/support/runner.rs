@@ -407,8 +407,10 @@ impl Campaign {
                 case.ops.retain(|op| !zeroes(op));
             }
             if self.rules.left_without_handles {
-                // Two names of one file are not known to be one, and copying empties it.
-                case.ops.retain(|op| !matches!(op, Op::Copy { .. }));
+                // Two names of one file are not known to be one: copying empties it, and its link
+                // count is wrong when it loses its last name.
+                case.ops
+                    .retain(|op| !matches!(op, Op::Copy { .. } | Op::HandleLink { .. }));
             }
             let count = case.ops.len();
             case.checks.retain(|at, _| *at <= count);
