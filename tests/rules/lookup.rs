@@ -88,8 +88,16 @@ fn r056_absent_means_look_further_down() {
 
 #[test]
 fn r057_only_names_merge_attributes_are_those_of_the_top() {
-    let low = dir().mode(0o700).owner(5, 6).mtime(5, 5).xattr("user.low", "1");
-    let top = dir().mode(0o751).owner(1, 2).mtime(9, 9).xattr("user.top", "1");
+    let low = dir()
+        .mode(0o700)
+        .owner(5, 6)
+        .mtime(5, 5)
+        .xattr("user.low", "1");
+    let top = dir()
+        .mode(0o751)
+        .owner(1, 2)
+        .mtime(9, 9)
+        .xattr("user.top", "1");
     rule()
         .lower(of([("/d", top), ("/", dir().xattr("user.root", "lower"))]))
         .lower(of([("/d", low)]))
@@ -179,7 +187,10 @@ fn r062_special_files_are_ordinary_non_directories() {
 #[test]
 fn r063_links_are_resolved_in_the_union_never_in_a_layer() {
     rule()
-        .lower(of([("/l", link("/d/f")), ("/d/f", file("its own layer's"))]))
+        .lower(of([
+            ("/l", link("/d/f")),
+            ("/d/f", file("its own layer's")),
+        ]))
         .upper(of([("/d/f", file("the union's"))]))
         .bytes(read_link("/l"), "/d/f")
         .reads("/l", "the union's")

@@ -10,8 +10,16 @@ use crate::rig::rule;
 fn r086_only_the_one_byte_y_makes_opaque() {
     let with = |value: &str| dir().opaque(value);
     rule()
-        .lower(of([("/y", with("y")), ("/x", with("x")), ("/yy", with("yy"))]))
-        .lower(of([("/y/f", file("")), ("/x/f", file("")), ("/yy/f", file(""))]))
+        .lower(of([
+            ("/y", with("y")),
+            ("/x", with("x")),
+            ("/yy", with("yy")),
+        ]))
+        .lower(of([
+            ("/y/f", file("")),
+            ("/x/f", file("")),
+            ("/yy/f", file("")),
+        ]))
         .tree_is(&["d /x", "- /x/f", "d /y", "d /yy", "- /yy/f"])
         .run();
 }
@@ -20,8 +28,16 @@ fn r086_only_the_one_byte_y_makes_opaque() {
 fn r086_other_values_and_no_value_do_not() {
     let with = |value: &str| dir().opaque(value);
     rule()
-        .lower(of([("/n", with("n")), ("/empty", with("")), ("/Y", with("Y"))]))
-        .lower(of([("/n/f", file("")), ("/empty/f", file("")), ("/Y/f", file(""))]))
+        .lower(of([
+            ("/n", with("n")),
+            ("/empty", with("")),
+            ("/Y", with("Y")),
+        ]))
+        .lower(of([
+            ("/n/f", file("")),
+            ("/empty/f", file("")),
+            ("/Y/f", file("")),
+        ]))
         .tree_is(&["d /Y", "- /Y/f", "d /empty", "- /empty/f", "d /n", "- /n/f"])
         .run();
 }
@@ -36,6 +52,8 @@ fn r087_mkdir_over_an_upper_whiteout_is_opaque() {
         .look(|s| assert_eq!(s.attr("/d", Opaque), Some(&b"y"[..])))
         .tree_is(&["d /d"])
         .remount()
+        .lists("/d", &[])
+        .rotate()
         .lists("/d", &[])
         .run();
 }
@@ -53,7 +71,11 @@ fn r088_mkdir_in_a_merged_directory_writes_no_mark_by_default() {
 fn r089_a_pure_directory_moved_into_a_merged_parent_becomes_opaque() {
     rule()
         .lower(of([("/merged/f", file(""))]))
-        .upper(of([("/merged", dir()), ("/pure/a", dir()), ("/pure/b", dir())]))
+        .upper(of([
+            ("/merged", dir()),
+            ("/pure/a", dir()),
+            ("/pure/b", dir()),
+        ]))
         .ok(mv("/pure/a", "/merged/a"))
         .look(|s| assert_eq!(s.attr("/merged/a", Opaque), Some(&b"y"[..])))
         .ok(mv("/pure/b", "/pure/c"))

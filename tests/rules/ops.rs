@@ -12,7 +12,9 @@ pub(crate) fn layer() -> LayerSpec {
 
 /// A layer of these nodes.
 pub(crate) fn of<const N: usize>(nodes: [(&str, NodeSpec); N]) -> LayerSpec {
-    nodes.into_iter().fold(layer(), |l, (path, node)| l.with(path, node))
+    nodes
+        .into_iter()
+        .fold(layer(), |l, (path, node)| l.with(path, node))
 }
 
 pub(crate) fn file(bytes: &str) -> NodeSpec {

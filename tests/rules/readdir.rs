@@ -15,7 +15,11 @@ use crate::rig::rule;
 #[test]
 fn r095_a_directory_of_one_layer_is_listed_as_it_lies_there() {
     rule()
-        .lower(of([("/one/a", file("")), ("/one/b", dir()), ("/two/c", file(""))]))
+        .lower(of([
+            ("/one/a", file("")),
+            ("/one/b", dir()),
+            ("/two/c", file("")),
+        ]))
         .lower(of([("/two/d", file(""))]))
         .lists("/one", &["a", "b"])
         .lists("/two", &["c", "d"])
@@ -28,7 +32,8 @@ fn scattered() -> [LayerSpec; 3] {
     for i in 0..120_u32 {
         let name = format!("/d/{:08x}", i.wrapping_mul(2_654_435_761));
         for (k, spec) in layers.iter_mut().enumerate() {
-            if i as usize % (k + 2) == 0 || i % 7 == k as u32 {
+            let k = u32::try_from(k).unwrap();
+            if i.is_multiple_of(k + 2) || i % 7 == k {
                 spec.insert(&name, file(""));
             }
         }
@@ -47,7 +52,8 @@ fn r096_the_order_is_the_kernels() {
         };
         let kernel = listed(&live.mount.join("d"));
         let crate_order = |entries: Vec<layerstack::DirEntry>| -> Vec<_> {
-            let name = |e: layerstack::DirEntry| AsRef::<Path>::as_ref(&e.name).as_os_str().to_os_string();
+            let name =
+                |e: layerstack::DirEntry| AsRef::<Path>::as_ref(&e.name).as_os_str().to_os_string();
             entries.into_iter().map(name).collect()
         };
         let ours = crate_order(live.overlay.read_dir("/d").unwrap());
@@ -95,7 +101,11 @@ fn r099_only_the_directorys_own_stack_is_listed() {
 fn r105_listed_inode_numbers_are_those_of_stat() {
     let specs = [
         of([("/d/up", file("")), ("/d/both", file(""))]),
-        of([("/d/both", file("")), ("/d/sub", dir()), ("/d/copied", file("1"))]),
+        of([
+            ("/d/both", file("")),
+            ("/d/sub", dir()),
+            ("/d/copied", file("1")),
+        ]),
         of([("/d/low", file("")), ("/d/sub/x", file(""))]),
     ];
     both(specs, |live: &Live| {

@@ -21,7 +21,11 @@ fn r156_a_redirect_replaces_the_name_looked_up_below() {
     rule()
         .upper(of([("/up", to("/a")), ("/up/u", file("")), ("/a", gone())]))
         .lower(of([("/mid", to("/b")), ("/a/f", file("a"))]))
-        .lower(of([("/b/g", file("b")), ("/a/h", file("")), ("/mid/no", file(""))]))
+        .lower(of([
+            ("/b/g", file("b")),
+            ("/a/h", file("")),
+            ("/mid/no", file("")),
+        ]))
         .lists("/up", &["f", "h", "u"])
         .lists("/mid", &["g"])
         .reads("/up/f", "a")
@@ -42,7 +46,10 @@ fn r157_a_relative_redirect_is_a_name_in_the_same_parent() {
 #[test]
 fn r158_an_absolute_redirect_starts_at_the_root() {
     rule()
-        .upper(of([("/x/y", to("/deep/down/dir")), ("/deep/down/dir", gone())]))
+        .upper(of([
+            ("/x/y", to("/deep/down/dir")),
+            ("/deep/down/dir", gone()),
+        ]))
         .lower(of([("/deep/down/dir/f", file("")), ("/x/y/no", file(""))]))
         .lists("/x/y", &["f"])
         .run();
@@ -52,7 +59,11 @@ fn r158_an_absolute_redirect_starts_at_the_root() {
 fn r159_it_holds_only_for_layers_below() {
     rule()
         .upper(of([("/d/up", file(""))]))
-        .lower(of([("/d", to("/e")), ("/d/one", file("")), ("/e/no", file(""))]))
+        .lower(of([
+            ("/d", to("/e")),
+            ("/d/one", file("")),
+            ("/e/no", file("")),
+        ]))
         .lower(of([("/e/two", file("")), ("/d/no", file(""))]))
         .lists("/d", &["one", "two", "up"])
         .run();
@@ -67,8 +78,16 @@ fn r160_the_way_of_an_absolute_redirect_meets_whiteouts_links_and_opaque() {
             ("/n", to("/none/d")),
             ("/none", gone()),
         ]))
-        .lower(of([("/way", gone()), ("/link", link("real")), ("/real/d/no", file(""))]))
-        .lower(of([("/way/d/no", file("")), ("/link/d/no", file("")), ("/none/d/yes", file(""))]))
+        .lower(of([
+            ("/way", gone()),
+            ("/link", link("real")),
+            ("/real/d/no", file("")),
+        ]))
+        .lower(of([
+            ("/way/d/no", file("")),
+            ("/link/d/no", file("")),
+            ("/none/d/yes", file("")),
+        ]))
         .lists("/w", &[])
         .lists("/l", &[])
         .lists("/n", &["yes"])
@@ -80,7 +99,11 @@ fn r161_redirects_chain_from_layer_to_layer() {
     rule()
         .upper(of([("/a", to("/b")), ("/b", gone()), ("/c", gone())]))
         .lower(of([("/b", to("/c")), ("/b/one", file(""))]))
-        .lower(of([("/c/two", file("")), ("/b/no", file("")), ("/a/no", file(""))]))
+        .lower(of([
+            ("/c/two", file("")),
+            ("/b/no", file("")),
+            ("/a/no", file("")),
+        ]))
         .lists("/a", &["one", "two"])
         .run();
 }
@@ -107,7 +130,11 @@ fn r162_malformed_redirects_are_einval() {
 #[test]
 fn r163_a_redirect_to_nothing_merges_with_nothing() {
     rule()
-        .upper(of([("/d", to("/none")), ("/d/u", file("")), ("/e", to("none"))]))
+        .upper(of([
+            ("/d", to("/none")),
+            ("/d/u", file("")),
+            ("/e", to("none")),
+        ]))
         .lower(of([("/d/no", file("")), ("/e/no", file(""))]))
         .lists("/d", &["u"])
         .lists("/e", &[])
@@ -117,7 +144,10 @@ fn r163_a_redirect_to_nothing_merges_with_nothing() {
 #[test]
 fn r164_a_redirect_on_anything_but_a_directory_is_ignored() {
     rule()
-        .upper(of([("/f", file("up").overlay(OverlayAttr::Redirect, "a/b/"))]))
+        .upper(of([(
+            "/f",
+            file("up").overlay(OverlayAttr::Redirect, "a/b/"),
+        )]))
         .lower(of([("/f", file("low"))]))
         .reads("/f", "up")
         .run();
@@ -172,5 +202,8 @@ fn r177_metacopy_files_are_refused_in_upper_and_lower() {
 /// Also in the bottom layer, where there is nothing to redirect to.
 #[test]
 fn r177_in_the_bottom_layer_too() {
-    rule().lower(of([("/low", meta_only())])).fails(stat("/low"), Errno::EPERM).run();
+    rule()
+        .lower(of([("/low", meta_only())]))
+        .fails(stat("/low"), Errno::EPERM)
+        .run();
 }

@@ -61,7 +61,11 @@ fn r127_a_pure_upper_directory_with_a_stray_whiteout_is_not_empty() {
     let marked = dir().overlay(OverlayAttr::Origin, "");
     rule()
         .lower(of([("/low", file(""))]))
-        .upper(of([("/pure/w", gone()), ("/marked", marked), ("/marked/w", gone())]))
+        .upper(of([
+            ("/pure/w", gone()),
+            ("/marked", marked),
+            ("/marked/w", gone()),
+        ]))
         .fails(rmdir("/pure"), Errno::ENOTEMPTY)
         .ok(rmdir("/marked"))
         .upper_is(&["d /pure", "w /pure/w"])
@@ -130,7 +134,9 @@ fn r131_an_open_file_goes_on_after_its_removal() {
         .ok(rm("/up"))
         .bytes(hread(0), "lower data")
         .bytes(hread(1), "upper data")
-        .handle_meta(0, |m| assert_eq!(m.nlink, 1, "no inode of the upper to change"))
+        .handle_meta(0, |m| {
+            assert_eq!(m.nlink, 1, "no inode of the upper to change")
+        })
         .handle_meta(1, |m| assert_eq!(m.nlink, 0))
         .ok(hwrite(1, "still"))
         .bytes(hread(1), "still data")
@@ -163,7 +169,11 @@ fn r132_copying_up_through_a_handle_replaces_nothing_at_the_name() {
 #[test]
 fn r134_link_copies_up_source_and_new_parent() {
     rule()
-        .lower(of([("/a/f", file("data").mode(0o604)), ("/a/g", link_to("/a/f")), ("/b/x", file(""))]))
+        .lower(of([
+            ("/a/f", file("data").mode(0o604)),
+            ("/a/g", link_to("/a/f")),
+            ("/b/x", file("")),
+        ]))
         .ok(ln("/a/f", "/b/new"))
         .upper_is(&["d /a", "- /a/f", "d /b", "- /b/new"])
         .meta("/b/new", |m| assert_eq!((m.nlink, m.mode), (2, 0o604)))
@@ -176,7 +186,11 @@ fn r134_link_copies_up_source_and_new_parent() {
 #[test]
 fn r135_linking_a_file_with_origin_makes_the_directory_impure() {
     rule()
-        .lower(of([("/a/f", file("")), ("/b/x", file("")), ("/c/x", file(""))]))
+        .lower(of([
+            ("/a/f", file("")),
+            ("/b/x", file("")),
+            ("/c/x", file("")),
+        ]))
         .upper(of([("/new", file(""))]))
         .ok(ln("/a/f", "/b/f"))
         .ok(ln("/new", "/c/new"))
@@ -190,7 +204,12 @@ fn r135_linking_a_file_with_origin_makes_the_directory_impure() {
 #[test]
 fn r137_links_to_symlinks_yes_to_directories_no_over_names_no() {
     rule()
-        .lower(of([("/l", link("nowhere")), ("/d", dir()), ("/f", file("")), ("/g", file(""))]))
+        .lower(of([
+            ("/l", link("nowhere")),
+            ("/d", dir()),
+            ("/f", file("")),
+            ("/g", file("")),
+        ]))
         .fails(ln("/d", "/new"), Errno::EPERM)
         .fails(ln("/f", "/g"), Errno::EEXIST)
         .fails(ln("/d", "/g"), Errno::EEXIST)

@@ -28,7 +28,12 @@ fn r139_rename_whiteout_is_refused() {
 #[test]
 fn r140_checks_of_names_and_types_come_first() {
     rule()
-        .lower(of([("/d/sub/x", file("")), ("/f", file("")), ("/g", file("")), ("/e", dir())]))
+        .lower(of([
+            ("/d/sub/x", file("")),
+            ("/f", file("")),
+            ("/g", file("")),
+            ("/e", dir()),
+        ]))
         .ok(mv("/f", "/f"))
         .ok(mv("/d", "/d"))
         .fails(mv_with("/f", "/g", RenameFlags::NO_REPLACE), Errno::EEXIST)
@@ -45,7 +50,12 @@ fn r140_checks_of_names_and_types_come_first() {
 #[test]
 fn r141_lower_and_merged_directories_do_not_move() {
     rule()
-        .lower(of([("/low", dir()), ("/merged/f", file("")), ("/full/x", file("")), ("/g", file(""))]))
+        .lower(of([
+            ("/low", dir()),
+            ("/merged/f", file("")),
+            ("/full/x", file("")),
+            ("/g", file("")),
+        ]))
         .upper(of([("/merged", dir()), ("/pure", dir())]))
         .fails(mv("/low", "/new"), Errno::EXDEV)
         .fails(mv("/merged", "/new"), Errno::EXDEV)
@@ -60,16 +70,38 @@ fn r141_lower_and_merged_directories_do_not_move() {
 #[test]
 fn r142_pure_directories_and_all_files_do() {
     rule()
-        .lower(of([("/f", file("low")), ("/hidden/x", file("")), ("/l", link("t"))]))
-        .upper(of([("/pure/x", file("1")), ("/hidden", opaque()), ("/u", file("up"))]))
+        .lower(of([
+            ("/f", file("low")),
+            ("/hidden/x", file("")),
+            ("/l", link("t")),
+        ]))
+        .upper(of([
+            ("/pure/x", file("1")),
+            ("/hidden", opaque()),
+            ("/u", file("up")),
+        ]))
         .ok(mv("/pure", "/moved"))
         .ok(mv("/hidden", "/opaque"))
         .ok(mv("/f", "/f2"))
         .ok(mv("/l", "/l2"))
         .ok(mv("/u", "/u2"))
-        .tree_is(&["- /f2", "l /l2", "d /moved", "- /moved/x", "d /opaque", "- /u2"])
+        .tree_is(&[
+            "- /f2",
+            "l /l2",
+            "d /moved",
+            "- /moved/x",
+            "d /opaque",
+            "- /u2",
+        ])
         .upper_is(&[
-            "w /f", "- /f2", "w /hidden", "w /l", "l /l2", "d /moved", "- /moved/x", "d /opaque",
+            "w /f",
+            "- /f2",
+            "w /hidden",
+            "w /l",
+            "l /l2",
+            "d /moved",
+            "- /moved/x",
+            "d /opaque",
             "- /u2",
         ])
         .run();
@@ -78,7 +110,11 @@ fn r142_pure_directories_and_all_files_do() {
 #[test]
 fn r143_the_target_directory_must_be_empty_in_the_view() {
     rule()
-        .lower(of([("/full/x", file("")), ("/cleared/x", file("")), ("/empty", dir())]))
+        .lower(of([
+            ("/full/x", file("")),
+            ("/cleared/x", file("")),
+            ("/empty", dir()),
+        ]))
         .upper(of([("/a", dir()), ("/b", dir()), ("/cleared/x", gone())]))
         .fails(mv("/a", "/full"), Errno::ENOTEMPTY)
         .upper_is(&["d /a", "d /b", "d /cleared", "w /cleared/x"])
@@ -94,7 +130,11 @@ fn r143_the_target_directory_must_be_empty_in_the_view() {
 #[test]
 fn r144_the_source_is_copied_up_then_the_new_parent() {
     rule()
-        .lower(of([("/a/f", file("data").mode(0o4711)), ("/b/x", file("x")), ("/c", file("c"))]))
+        .lower(of([
+            ("/a/f", file("data").mode(0o4711)),
+            ("/b/x", file("x")),
+            ("/c", file("c")),
+        ]))
         .ok(mv("/a/f", "/b/f"))
         .upper_is(&["d /a", "w /a/f", "d /b", "- /b/f"])
         .meta("/b/f", |m| assert_eq!((m.mode, m.size), (0o4711, 4)))
@@ -122,7 +162,12 @@ fn r145_a_whiteout_stays_at_a_name_that_a_lower_has() {
 fn r146_nothing_stays_at_a_name_of_the_upper_alone() {
     rule()
         .lower(of([("/w1", file("")), ("/w2/x", file(""))]))
-        .upper(of([("/w1", gone()), ("/w2", gone()), ("/f", file("f")), ("/d", dir())]))
+        .upper(of([
+            ("/w1", gone()),
+            ("/w2", gone()),
+            ("/f", file("f")),
+            ("/d", dir()),
+        ]))
         .ok(mv("/f", "/w1"))
         .ok(mv("/d", "/w2"))
         .upper_is(&["- /w1", "d /w2"])
@@ -134,7 +179,10 @@ fn r146_nothing_stays_at_a_name_of_the_upper_alone() {
 #[test]
 fn r147_a_lower_target_is_shadowed_not_copied() {
     rule()
-        .lower(of([("/f", file("low")), ("/t", file("target").mode(0o600))]))
+        .lower(of([
+            ("/f", file("low")),
+            ("/t", file("target").mode(0o600)),
+        ]))
         .upper(of([("/u", file("up"))]))
         .ok(mv("/u", "/t"))
         .upper_is(&["- /t"])
@@ -160,8 +208,18 @@ fn r148_a_pure_directory_moved_into_a_merged_parent_is_opaque() {
 #[test]
 fn r149_the_new_parent_of_a_copied_file_becomes_impure() {
     rule()
-        .lower(of([("/a/f", file("")), ("/a/g", file("")), ("/b/x", file("")), ("/c/x", file(""))]))
-        .upper(of([("/b/own", file("")), ("/c/own", file("")), ("/d/own", file("")), ("/e", dir())]))
+        .lower(of([
+            ("/a/f", file("")),
+            ("/a/g", file("")),
+            ("/b/x", file("")),
+            ("/c/x", file("")),
+        ]))
+        .upper(of([
+            ("/b/own", file("")),
+            ("/c/own", file("")),
+            ("/d/own", file("")),
+            ("/e", dir()),
+        ]))
         .ok(mv("/a/f", "/b/f"))
         .look(|s| assert_eq!(s.attr("/b", OverlayAttr::Impure), Some(&b"y"[..])))
         .ok(swap("/a/g", "/d/own"))
@@ -181,7 +239,12 @@ fn r150_no_redirect_is_written_for_files() {
     rule()
         .lower(of([("/a/f", file("data")), ("/b/x", file(""))]))
         .ok(mv("/a/f", "/b/g"))
-        .look(|s| assert_eq!(s.having(OverlayAttr::Redirect), Vec::<std::path::PathBuf>::new()))
+        .look(|s| {
+            assert_eq!(
+                s.having(OverlayAttr::Redirect),
+                Vec::<std::path::PathBuf>::new()
+            )
+        })
         .run();
 }
 

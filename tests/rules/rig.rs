@@ -5,16 +5,14 @@
 //! What a test expects is asserted on each system by itself, the kernel included, so that neither
 //! a wrong expectation nor two wrong systems can agree.
 
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use layerstack::backend::WhiteoutForm;
 use layerstack::testing::case::Check;
-use layerstack::testing::snapshot::{Entry, NodeSnapshot};
 use layerstack::testing::strategy::Profile;
-use layerstack::testing::{Case, LayerSpec, TreeSnapshot, snapshot};
-use layerstack::{Errno, Metadata, Op, Outcome, OverlayAttr, XattrNamespace, display_path};
+use layerstack::testing::{Case, LayerSpec};
+use layerstack::{Errno, Metadata, Op, Outcome, XattrNamespace, display_path};
 
+use crate::seen::{Seen, lines_of};
 use crate::support::fs::{Fs, Mounted};
 use crate::support::namespace::{in_mount_namespace, require_kernel};
 use crate::support::ours::{DirSystem, MemSystem};
@@ -28,14 +26,6 @@ enum Want {
     Ok,
     Fails(Errno),
     Gets(Judge),
-}
-
-/// What one system shows.
-pub(crate) struct Seen {
-    /// `memory`, `kernel` or `directories`.
-    pub(crate) system: &'static str,
-    pub(crate) upper: TreeSnapshot,
-    pub(crate) merged: TreeSnapshot,
 }
 
 /// A case with expectations.
@@ -136,7 +126,11 @@ impl Rule {
     }
 
     /// `lstat` of `path` satisfies `judge`.
-    pub(crate) fn meta(self, path: &str, judge: impl Fn(&Metadata) + Send + Sync + 'static) -> Self {
+    pub(crate) fn meta(
+        self,
+        path: &str,
+        judge: impl Fn(&Metadata) + Send + Sync + 'static,
+    ) -> Self {
         let op = crate::ops::stat(path);
         self.gets(op, move |out| match out {
             Outcome::Metadata(meta) => judge(meta),
@@ -278,7 +272,11 @@ impl Rule {
             XattrNamespace::User => Profile::user(),
             XattrNamespace::Trusted => Profile::root(),
         };
-        let name = if memory { "kernel and memory" } else { "kernel and directories" };
+        let name = if memory {
+            "kernel and memory"
+        } else {
+            "kernel and directories"
+        };
         let mut campaign = Campaign::new(name, self.layout.clone(), profile);
         campaign.rules = campaign.rules.kernel_against_engine();
         campaign.rules.check_lowers = true;
@@ -336,67 +334,4 @@ impl Drop for Named {
             eprintln!("the system at work was: {}", self.0);
         }
     }
-}
-
-/// One line per entry but the root: type letter (`w`: whiteout, `W`: whiteout by attribute, `!`:
-/// listed, but not found) and path, in path order.
-pub(crate) fn lines_of(tree: &TreeSnapshot) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (path, entry) in tree.entries() {
-        if path == Path::new("/") {
-            continue;
-        }
-        let letter = match entry {
-            Entry::Node(node) => node.meta.file_type.letter(),
-            Entry::Whiteout(WhiteoutForm::CharDevice) => 'w',
-            Entry::Whiteout(WhiteoutForm::Xattr) => 'W',
-            Entry::Failed(_) => '!',
-        };
-        lines.push(format!("{letter} {}", display_path(path)));
-    }
-    lines
-}
-
-impl Seen {
-    /// The node in the upper layer.
-    pub(crate) fn up(&self, path: &str) -> &NodeSnapshot {
-        let node = self.upper.node(path);
-        node.unwrap_or_else(|| panic!("no {path} in upper: {:?}", lines_of(&self.upper)))
-    }
-
-    /// The node in the merged tree.
-    pub(crate) fn node(&self, path: &str) -> &NodeSnapshot {
-        let node = self.merged.node(path);
-        node.unwrap_or_else(|| panic!("no {path}: {:?}", lines_of(&self.merged)))
-    }
-
-    /// An overlay attribute in the upper layer.
-    pub(crate) fn attr(&self, path: &str, attr: OverlayAttr) -> Option<&[u8]> {
-        self.up(path).overlay.get(&attr).map(Vec::as_slice)
-    }
-
-    /// Paths in the upper layer that have an overlay attribute, the root too.
-    pub(crate) fn having(&self, attr: OverlayAttr) -> Vec<PathBuf> {
-        let with = |(path, entry): (&PathBuf, &Entry)| match entry {
-            Entry::Node(node) if node.overlay.contains_key(&attr) => Some(path.clone()),
-            _ => None,
-        };
-        self.upper.entries().iter().filter_map(with).collect()
-    }
-
-    /// All bytes of a file in the upper layer.
-    pub(crate) fn content(&self, path: &str) -> &[u8] {
-        bytes(self.up(path))
-    }
-
-    /// True where opening or remounting is the crate's.
-    pub(crate) fn is_kernel(&self) -> bool {
-        self.system == "kernel"
-    }
-}
-
-/// The bytes of a small file.
-pub(crate) fn bytes(node: &NodeSnapshot) -> &[u8] {
-    let content: &snapshot::Content = node.content.as_ref().expect("content");
-    content.bytes.as_deref().expect("few bytes")
 }

@@ -17,7 +17,11 @@ const COPIED: &[&str] = &["d /d", "- /d/f"];
 
 #[test]
 fn r194_opening_to_write_copies_up_though_nothing_is_written() {
-    one_file().ok(open("/d/f", wr())).upper_is(COPIED).reads("/d/f", "0123456789").run();
+    one_file()
+        .ok(open("/d/f", wr()))
+        .upper_is(COPIED)
+        .reads("/d/f", "0123456789")
+        .run();
     let both = rd().write(true);
     one_file().ok(open("/d/f", both)).upper_is(COPIED).run();
     let append = OpenOptions::new().append(true);
@@ -34,22 +38,6 @@ fn r195_opening_to_truncate_copies_no_data() {
             .xattrs("/d/f", &["user.a"])
             .run();
     }
-}
-
-/// The plan says so before anything is done.
-#[test]
-fn r195_the_plan_of_truncating_has_no_data_step() {
-    use layerstack::backend::memory::MemLayer;
-    use layerstack::{LayerStack, Overlay, Step};
-    let low = MemLayer::builder().file("f", vec![7; 1 << 20]).build().unwrap();
-    let overlay = Overlay::new(&LayerStack::from_top([low]).unwrap(), MemLayer::new()).unwrap();
-    let copies = |options| {
-        let plan = overlay.plan(&open("/f", options)).unwrap();
-        plan.steps.iter().any(|s| matches!(s.step, Step::CopyData { .. }))
-    };
-    assert!(copies(wr()));
-    assert!(!copies(wr().truncate(true)));
-    assert!(!overlay.plan(&open("/f", rd())).unwrap().steps.iter().any(|_| true));
 }
 
 #[test]
@@ -69,7 +57,11 @@ fn r197_opening_a_special_file_copies_nothing() {
     let fifo = NodeSpec::new(NodeKind::Fifo);
     let zero = NodeSpec::new(NodeKind::CharDevice(layerstack::DeviceId::new(1, 5)));
     rule()
-        .lower(of([("/d/p", fifo), ("/d/c", zero), ("/d/s", NodeSpec::new(NodeKind::Socket))]))
+        .lower(of([
+            ("/d/p", fifo),
+            ("/d/c", zero),
+            ("/d/s", NodeSpec::new(NodeKind::Socket)),
+        ]))
         .fails(open("/d/p", wr()), Errno::ENXIO)
         .fails(open("/d/c", wr()), Errno::ENXIO)
         .fails(open("/d/s", wr()), Errno::ENXIO)
@@ -84,7 +76,11 @@ fn r198_any_change_of_attributes_copies_up_even_to_the_same_values() {
     let time = SetAttr::times(SetTime::Omit, at(1_000_000_000, 123_456_789));
     for attr in [same_mode, nobody, time] {
         one_file()
-            .ok(Op::SetAttr { path: "/d/f".into(), follow: true, attr: attr.clone() })
+            .ok(Op::SetAttr {
+                path: "/d/f".into(),
+                follow: true,
+                attr: attr.clone(),
+            })
             .upper_is(COPIED)
             .run();
         one_file()
@@ -93,7 +89,11 @@ fn r198_any_change_of_attributes_copies_up_even_to_the_same_values() {
             .upper_is(COPIED)
             .run();
     }
-    rule().lower(of([("/l", link("t"))])).ok(chown("/l", 1, 1)).upper_is(&["l /l"]).run();
+    rule()
+        .lower(of([("/l", link("t"))]))
+        .ok(chown("/l", 1, 1))
+        .upper_is(&["l /l"])
+        .run();
 }
 
 #[test]
@@ -106,28 +106,58 @@ fn r199_times_that_are_both_omitted_change_nothing() {
 
 #[test]
 fn r200_truncating_copies_all_data_first() {
-    one_file().ok(set_len("/d/f", 4)).upper_is(COPIED).reads("/d/f", "0123").run();
-    one_file().ok(set_len("/d/f", 10)).upper_is(COPIED).reads("/d/f", "0123456789").run();
-    one_file().ok(set_len("/d/f", 0)).upper_is(COPIED).reads("/d/f", "").run();
+    one_file()
+        .ok(set_len("/d/f", 4))
+        .upper_is(COPIED)
+        .reads("/d/f", "0123")
+        .run();
+    one_file()
+        .ok(set_len("/d/f", 10))
+        .upper_is(COPIED)
+        .reads("/d/f", "0123456789")
+        .run();
+    one_file()
+        .ok(set_len("/d/f", 0))
+        .upper_is(COPIED)
+        .reads("/d/f", "")
+        .run();
 }
 
 #[test]
 fn r201_setting_an_attribute_copies_up_before_it_is_judged() {
     let create = |name| set_xattr_mode("/d/f", name, "2", XattrMode::Create);
     let replace = |name| set_xattr_mode("/d/f", name, "2", XattrMode::Replace);
-    one_file().ok(set_xattr("/d/f", "user.b", "2")).upper_is(COPIED).run();
-    one_file().fails(create("user.a"), Errno::EEXIST).upper_is(COPIED).run();
-    one_file().fails(replace("user.b"), Errno::ENODATA).upper_is(COPIED).run();
+    one_file()
+        .ok(set_xattr("/d/f", "user.b", "2"))
+        .upper_is(COPIED)
+        .run();
+    one_file()
+        .fails(create("user.a"), Errno::EEXIST)
+        .upper_is(COPIED)
+        .run();
+    one_file()
+        .fails(replace("user.b"), Errno::ENODATA)
+        .upper_is(COPIED)
+        .run();
     let nowhere = set_xattr("/d/f", "no_such_namespace.a", "1");
-    one_file().fails(nowhere, Errno::EOPNOTSUPP).upper_is(COPIED).run();
-    one_file().ok(replace("user.a")).bytes(get_xattr("/d/f", "user.a"), "2").run();
+    one_file()
+        .fails(nowhere, Errno::EOPNOTSUPP)
+        .upper_is(COPIED)
+        .run();
+    one_file()
+        .ok(replace("user.a"))
+        .bytes(get_xattr("/d/f", "user.a"), "2")
+        .run();
 }
 
 #[test]
 fn r202_removing_an_attribute_copies_up_only_if_it_is_there() {
     one_file()
         .fails(remove_xattr("/d/f", "user.none"), Errno::ENODATA)
-        .fails(remove_xattr("/d/f", "system.posix_acl_access"), Errno::ENODATA)
+        .fails(
+            remove_xattr("/d/f", "system.posix_acl_access"),
+            Errno::ENODATA,
+        )
         .upper_empty()
         .ok(remove_xattr("/d/f", "user.a"))
         .upper_is(COPIED)
@@ -149,7 +179,13 @@ fn r203_links_have_no_user_attributes() {
 
 fn minimal_acl() -> Vec<u8> {
     let mut value = 2_u32.to_le_bytes().to_vec();
-    for (tag, perm, id) in [(1_u16, 6_u16, u32::MAX), (2, 7, 9), (4, 4, u32::MAX), (16, 7, u32::MAX), (32, 0, u32::MAX)] {
+    for (tag, perm, id) in [
+        (1_u16, 6_u16, u32::MAX),
+        (2, 7, 9),
+        (4, 4, u32::MAX),
+        (16, 7, u32::MAX),
+        (32, 0, u32::MAX),
+    ] {
         value.extend(tag.to_le_bytes());
         value.extend(perm.to_le_bytes());
         value.extend(id.to_le_bytes());
@@ -181,8 +217,14 @@ fn r204_setting_an_acl_copies_up() {
 
 #[test]
 fn r206_link_and_rename_copy_the_source_up_and_exchange_the_target() {
-    one_file().ok(ln("/d/f", "/d/g")).upper_is(&["d /d", "- /d/f", "- /d/g"]).run();
-    one_file().ok(mv("/d/f", "/d/g")).upper_is(&["d /d", "w /d/f", "- /d/g"]).run();
+    one_file()
+        .ok(ln("/d/f", "/d/g"))
+        .upper_is(&["d /d", "- /d/f", "- /d/g"])
+        .run();
+    one_file()
+        .ok(mv("/d/f", "/d/g"))
+        .upper_is(&["d /d", "w /d/f", "- /d/g"])
+        .run();
     rule()
         .lower(of([("/a", file("a")), ("/b", file("b"))]))
         .ok(swap("/a", "/b"))
@@ -192,9 +234,17 @@ fn r206_link_and_rename_copy_the_source_up_and_exchange_the_target() {
 
 #[test]
 fn r207_removing_and_replacing_copy_the_parents_only() {
-    one_file().ok(rm("/d/f")).upper_is(&["d /d", "w /d/f"]).run();
-    let over = rule().lower(of([("/d/f", file("x"))])).upper(of([("/u", file("u"))]));
-    over.ok(mv("/u", "/d/f")).upper_is(&["d /d", "- /d/f"]).reads("/d/f", "u").run();
+    one_file()
+        .ok(rm("/d/f"))
+        .upper_is(&["d /d", "w /d/f"])
+        .run();
+    let over = rule()
+        .lower(of([("/d/f", file("x"))]))
+        .upper(of([("/u", file("u"))]));
+    over.ok(mv("/u", "/d/f"))
+        .upper_is(&["d /d", "- /d/f"])
+        .reads("/d/f", "u")
+        .run();
 }
 
 #[test]
@@ -222,7 +272,12 @@ fn r209_writes_find_the_copy_made_at_open() {
         .ok(hold(0, "/d/f", wr()))
         .upper_is(COPIED)
         .ok(hwrite(0, "abc"))
-        .ok(Op::HandleAllocate { slot: 0, mode: AllocateMode::Allocate, offset: 0, len: 20 })
+        .ok(Op::HandleAllocate {
+            slot: 0,
+            mode: AllocateMode::Allocate,
+            offset: 0,
+            len: 20,
+        })
         .look(|s| assert_eq!(s.content("/d/f"), b"abc3456789\0\0\0\0\0\0\0\0\0\0"))
         .run();
 }
@@ -230,7 +285,10 @@ fn r209_writes_find_the_copy_made_at_open() {
 #[test]
 fn r210_looking_copies_nothing() {
     rule()
-        .lower(of([("/d/f", file("x").xattr("user.a", "1")), ("/l", link("d/f"))]))
+        .lower(of([
+            ("/d/f", file("x").xattr("user.a", "1")),
+            ("/l", link("d/f")),
+        ]))
         .ok(stat("/d/f"))
         .ok(cat("/l"))
         .ok(ls("/d"))
@@ -264,7 +322,10 @@ fn r215_without_an_upper_changes_are_erofs() {
     let now = SetAttr::times(SetTime::Omit, SetTime::At(Timestamp::new(1, 0)));
     rule()
         .read_only()
-        .lower(of([("/d/f", file("x")), ("/c", NodeSpec::new(NodeKind::Fifo))]))
+        .lower(of([
+            ("/d/f", file("x")),
+            ("/c", NodeSpec::new(NodeKind::Fifo)),
+        ]))
         .lower(layer())
         .fails(open("/d/f", wr()), Errno::EROFS)
         .fails(open("/d/f", rd().truncate(true)), Errno::EROFS)

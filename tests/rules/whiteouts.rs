@@ -6,10 +6,14 @@ use layerstack::testing::{NodeKind, NodeSpec};
 use layerstack::{DeviceId, Errno, FileType, OverlayAttr};
 
 use crate::ops::*;
-use crate::rig::{Seen, lines_of, rule};
+use crate::rig::rule;
+use crate::seen::{Seen, lines_of};
 
 fn is_whiteout(seen: &Seen, path: &str) -> bool {
-    matches!(seen.upper.get(path), Some(Entry::Whiteout(WhiteoutForm::CharDevice)))
+    matches!(
+        seen.upper.get(path),
+        Some(Entry::Whiteout(WhiteoutForm::CharDevice))
+    )
 }
 
 #[test]
@@ -17,7 +21,10 @@ fn r069_a_character_device_0_0_is_a_whiteout_whatever_its_mode_and_owner() {
     let zero = NodeSpec::new(NodeKind::CharDevice(DeviceId::new(0, 0)));
     rule()
         .not_written_to_memory()
-        .lower(of([("/a", zero.mode(0o600).owner(7, 8)), ("/keep", file(""))]))
+        .lower(of([
+            ("/a", zero.mode(0o600).owner(7, 8)),
+            ("/keep", file("")),
+        ]))
         .lower(of([("/a", file(""))]))
         .fails(stat("/a"), Errno::ENOENT)
         .tree_is(&["- /keep"])
@@ -33,7 +40,11 @@ fn r070_an_empty_file_with_the_attribute_is_a_whiteout_a_longer_one_is_not() {
             ("/value", mark("", "anything")),
             ("/long", mark("x", "")),
         ]))
-        .lower(of([("/empty", file("1")), ("/value", file("1")), ("/long", file("1"))]))
+        .lower(of([
+            ("/empty", file("1")),
+            ("/value", file("1")),
+            ("/long", file("1")),
+        ]))
         .fails(stat("/empty"), Errno::ENOENT)
         .fails(stat("/value"), Errno::ENOENT)
         .reads("/long", "x")
@@ -45,7 +56,11 @@ fn r071_lookup_knows_the_attribute_form_in_every_layer() {
     rule()
         .upper(of([("/d/u", xgone())]))
         .lower(of([("/d/a", xgone())]))
-        .lower(of([("/d/u", file("")), ("/d/a", file("")), ("/d/b", xgone())]))
+        .lower(of([
+            ("/d/u", file("")),
+            ("/d/a", file("")),
+            ("/d/b", xgone()),
+        ]))
         .fails(stat("/d/u"), Errno::ENOENT)
         .fails(stat("/d/a"), Errno::ENOENT)
         .fails(stat("/d/b"), Errno::ENOENT)
@@ -56,8 +71,16 @@ fn r071_lookup_knows_the_attribute_form_in_every_layer() {
 fn r072_listing_knows_the_attribute_form_only_in_marked_directories() {
     let marked = || dir().opaque(b"x");
     rule()
-        .lower(of([("/yes", marked()), ("/yes/f", xgone()), ("/no/f", xgone())]))
-        .lower(of([("/yes/f", file("")), ("/no/f", file("")), ("/no/g", file(""))]))
+        .lower(of([
+            ("/yes", marked()),
+            ("/yes/f", xgone()),
+            ("/no/f", xgone()),
+        ]))
+        .lower(of([
+            ("/yes/f", file("")),
+            ("/no/f", file("")),
+            ("/no/g", file("")),
+        ]))
         .lists("/yes", &[])
         .lists("/no", &["f", "g"])
         .fails(stat("/no/f"), Errno::ENOENT)
@@ -70,7 +93,11 @@ fn r073_a_mark_in_the_upper_or_the_bottom_does_not_count() {
     rule()
         .upper(of([("/up", marked()), ("/up/f", xgone())]))
         .lower(of([("/up", dir()), ("/bottom", dir())]))
-        .lower(of([("/up/f", file("")), ("/bottom", marked()), ("/bottom/f", xgone())]))
+        .lower(of([
+            ("/up/f", file("")),
+            ("/bottom", marked()),
+            ("/bottom/f", xgone()),
+        ]))
         .lists("/up", &["f"])
         .lists("/bottom", &["f"])
         .run();
@@ -80,7 +107,12 @@ fn r073_a_mark_in_the_upper_or_the_bottom_does_not_count() {
 fn r074_whiteouts_made_are_character_devices_with_userxattr_too() {
     let lower = || of([("/f", file("")), ("/d/x", file(""))]);
     let look = |s: &Seen| assert!(is_whiteout(s, "/f") && is_whiteout(s, "/d/x"));
-    rule().lower(lower()).ok(rm("/f")).ok(rm("/d/x")).look(look).run();
+    rule()
+        .lower(lower())
+        .ok(rm("/f"))
+        .ok(rm("/d/x"))
+        .look(look)
+        .run();
     let user = rule().userxattr().lower(lower());
     user.ok(rm("/f")).ok(rm("/d/x")).look(look).run();
 }
@@ -122,8 +154,16 @@ fn r078_whiteouts_of_nothing_are_harmless_in_merged_directories() {
 #[test]
 fn r079_a_stray_whiteout_is_listed_where_nothing_merges() {
     rule()
-        .lower(of([("/low/w", gone()), ("/opq", opaque()), ("/opq/w", gone())]))
-        .upper(of([("/pure/w", gone()), ("/opq", opaque()), ("/opq/w", gone())]))
+        .lower(of([
+            ("/low/w", gone()),
+            ("/opq", opaque()),
+            ("/opq/w", gone()),
+        ]))
+        .upper(of([
+            ("/pure/w", gone()),
+            ("/opq", opaque()),
+            ("/opq/w", gone()),
+        ]))
         .lists("/low", &["w"])
         .lists("/pure", &["w"])
         .lists("/opq", &["w"])
@@ -137,7 +177,11 @@ fn r080_the_origin_mark_makes_listing_hide_whiteouts() {
     let marked = || dir().overlay(OverlayAttr::Origin, "");
     rule()
         .lower(of([("/low", marked()), ("/low/w", gone())]))
-        .upper(of([("/pure", marked()), ("/pure/w", gone()), ("/pure/f", file(""))]))
+        .upper(of([
+            ("/pure", marked()),
+            ("/pure/w", gone()),
+            ("/pure/f", file("")),
+        ]))
         .lists("/low", &[])
         .lists("/pure", &["f"])
         .run();
@@ -148,7 +192,11 @@ fn r081_a_whiteout_is_made_only_for_a_name_that_a_lower_has() {
     rule()
         .lower(of([("/d/hidden", gone()), ("/d/both", file(""))]))
         .lower(of([("/d/hidden", file(""))]))
-        .upper(of([("/d/hidden", file("")), ("/d/both", file("")), ("/d/own", file(""))]))
+        .upper(of([
+            ("/d/hidden", file("")),
+            ("/d/both", file("")),
+            ("/d/own", file("")),
+        ]))
         .ok(rm("/d/hidden"))
         .ok(rm("/d/both"))
         .ok(rm("/d/own"))

@@ -7,7 +7,8 @@ use crate::ops::*;
 use crate::rig::rule;
 
 const NAMES: [&str; 10] = [
-    "opaque", "redirect", "origin", "impure", "nlink", "upper", "uuid", "metacopy", "protattr", "whiteout",
+    "opaque", "redirect", "origin", "impure", "nlink", "upper", "uuid", "metacopy", "protattr",
+    "whiteout",
 ];
 
 #[test]
@@ -20,7 +21,10 @@ fn r275_one_namespace_is_private_the_other_is_inert_and_visible() {
         .run();
     rule()
         .userxattr()
-        .lower(of([("/d", dir().xattr("trusted.overlay.opaque", "y")), ("/e", opaque())]))
+        .lower(of([
+            ("/d", dir().xattr("trusted.overlay.opaque", "y")),
+            ("/e", opaque()),
+        ]))
         .lower(of([("/d/f", file("")), ("/e/f", file(""))]))
         .lists("/d", &["f"])
         .lists("/e", &[])
@@ -37,7 +41,9 @@ fn r276_these_are_all_names() {
 
 #[test]
 fn r277_every_name_under_the_prefix_is_private_known_or_not() {
-    let mut node = file("").xattr("user.a", "1").xattr("trusted.overlay.foo", "1");
+    let mut node = file("")
+        .xattr("user.a", "1")
+        .xattr("trusted.overlay.foo", "1");
     for name in ["origin", "impure", "nlink", "upper", "uuid", "opaque"] {
         node = node.xattr(format!("trusted.overlay.{name}"), "?");
     }
@@ -65,18 +71,29 @@ fn r278_without_the_dot_it_is_an_ordinary_name() {
 #[test]
 fn r279_names_under_the_prefix_are_stored_escaped() {
     rule()
-        .lower(of([("/d", dir().xattr("trusted.overlay.overlay.opaque", "y")), ("/d/f", file(""))]))
+        .lower(of([
+            ("/d", dir().xattr("trusted.overlay.overlay.opaque", "y")),
+            ("/d/f", file("")),
+        ]))
         .xattrs("/d", &["trusted.overlay.opaque"])
         .bytes(get_xattr("/d", "trusted.overlay.opaque"), "y")
         .ok(set_xattr("/d/f", "trusted.overlay.foo", "1"))
-        .look(|s| assert_eq!(s.up("/d/f").xattrs[&attr("trusted.overlay.overlay.foo")], b"1"))
+        .look(|s| {
+            assert_eq!(
+                s.up("/d/f").xattrs[&attr("trusted.overlay.overlay.foo")],
+                b"1"
+            )
+        })
         .bytes(get_xattr("/d/f", "trusted.overlay.foo"), "1")
         .ok(remove_xattr("/d/f", "trusted.overlay.foo"))
         .look(|s| assert!(s.up("/d/f").xattrs.is_empty()))
         .ok(set_xattr("/d/f", "trusted.overlay.overlay.x", "2"))
         .xattrs("/d/f", &["trusted.overlay.overlay.x"])
         .look(|s| {
-            assert_eq!(s.up("/d/f").xattrs[&attr("trusted.overlay.overlay.overlay.x")], b"2");
+            assert_eq!(
+                s.up("/d/f").xattrs[&attr("trusted.overlay.overlay.overlay.x")],
+                b"2"
+            );
         })
         .run();
 }
@@ -94,7 +111,10 @@ fn r280_a_name_too_long_to_be_escaped_is_eopnotsupp() {
 
 #[test]
 fn r281_all_other_names_are_listed() {
-    let node = file("").xattr("user.a", "").xattr("trusted.b", "").xattr("security.c", "");
+    let node = file("")
+        .xattr("user.a", "")
+        .xattr("trusted.b", "")
+        .xattr("security.c", "");
     rule()
         .lower(of([("/f", node)]))
         .xattrs("/f", &["security.c", "trusted.b", "user.a"])
@@ -136,7 +156,11 @@ fn r285_with_userxattr_only_files_and_directories_are_marked() {
     let fifo = NodeSpec::new(NodeKind::Fifo);
     rule()
         .userxattr()
-        .lower(of([("/d/p", fifo), ("/d/l", link("t")), ("/e/x", file(""))]))
+        .lower(of([
+            ("/d/p", fifo),
+            ("/d/l", link("t")),
+            ("/e/x", file("")),
+        ]))
         .ok(mv("/d/p", "/e/p"))
         .ok(mv("/d/l", "/e/l"))
         .look(|s| {

@@ -26,7 +26,9 @@ fn mountable(dirs: &Dirs) -> Result<(), Errno> {
 
 fn case_started() -> Timestamp {
     let now = std::time::SystemTime::now();
-    let now = now.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    let now = now
+        .duration_since(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap();
     Timestamp::new(now.as_secs().try_into().unwrap(), now.subsec_nanos())
 }
 
