@@ -6,6 +6,8 @@
 //!   every change of the directory through the engine updates it under the tree's write lock.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
@@ -192,10 +194,16 @@ impl Inode {
                 Place::Gone(None) => return PathBuf::from("(unnamed)"),
             }
         }
-        names
-            .iter()
-            .rev()
-            .fold(PathBuf::from("/"), |path, name| join(&path, name))
+        // In one piece: joining name by name copies the path so far for each.
+        let mut path = Vec::new();
+        for name in names.iter().rev() {
+            path.push(b'/');
+            path.extend_from_slice(name.as_bytes());
+        }
+        if path.is_empty() {
+            path.push(b'/');
+        }
+        PathBuf::from(OsString::from_vec(path))
     }
 
     /// True if `self` is `other` or lies somewhere below it.

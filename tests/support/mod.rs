@@ -12,6 +12,7 @@
     reason = "test code may fail by panicking"
 )]
 
+pub mod child;
 pub mod fs;
 pub mod mount;
 pub mod namespace;

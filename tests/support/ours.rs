@@ -6,7 +6,7 @@ use layerstack::backend::LayerBackend;
 use layerstack::backend::memory::MemLayer;
 use layerstack::testing::{Case, LayerSpec, SnapshotOptions, TreeSnapshot};
 use layerstack::{
-    DirLayer, DirLayerOptions, Errno, LayerStack, Op, Outcome, Overlay, OverlayOptions, Session,
+    DirLayerOptions, Errno, LayerStack, Op, Outcome, Overlay, OverlayOptions, Session,
     Timestamp, XattrNamespace,
 };
 use std::sync::Arc;
