@@ -2,7 +2,8 @@
 //!
 //! Each test runs on layers in memory wherever it is started, and where overlays can be mounted on
 //! the running kernel, on real directories, and in comparison. `REQUIRE_KERNEL=1` turns a kernel
-//! that is missing into failure.
+//! that is missing into failure, `RULES_FS=tmpfs` (xfs, btrfs) puts the layers of cases on another
+//! filesystem than ext4.
 
 #![allow(
     clippy::unwrap_used,

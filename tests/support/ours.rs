@@ -6,8 +6,8 @@ use layerstack::backend::LayerBackend;
 use layerstack::backend::memory::MemLayer;
 use layerstack::testing::{Case, LayerSpec, SnapshotOptions, TreeSnapshot};
 use layerstack::{
-    DirLayerOptions, Errno, LayerStack, Op, Outcome, Overlay, OverlayOptions, Session,
-    Timestamp, XattrNamespace,
+    DirLayerOptions, Errno, LayerStack, Op, Outcome, Overlay, OverlayOptions, Session, Timestamp,
+    XattrNamespace,
 };
 use std::sync::Arc;
 
