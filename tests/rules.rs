@@ -2,7 +2,8 @@
 //!
 //! Each test runs on layers in memory wherever it is started, and where overlays can be mounted on
 //! the running kernel, on real directories, and in comparison. `REQUIRE_KERNEL=1` turns a kernel
-//! that is missing into failure.
+//! that is missing into failure, `RULES_FS=tmpfs` (xfs, btrfs) puts the layers of cases on another
+//! filesystem than ext4.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,11 +14,6 @@
 )]
 
 mod support;
-
-#[path = "rules/ops.rs"]
-mod ops;
-#[path = "rules/rig.rs"]
-mod rig;
 
 #[path = "rules/atomic.rs"]
 mod atomic;
@@ -37,6 +33,10 @@ mod lookup;
 mod mounts;
 #[path = "rules/opaque.rs"]
 mod opaque;
+#[path = "rules/ops.rs"]
+mod ops;
+#[path = "rules/place.rs"]
+mod place;
 #[path = "rules/readdir.rs"]
 mod readdir;
 #[path = "rules/redirects.rs"]
@@ -45,11 +45,19 @@ mod redirects;
 mod remove;
 #[path = "rules/rename.rs"]
 mod rename;
+#[path = "rules/rig.rs"]
+mod rig;
+#[path = "rules/seen.rs"]
+mod seen;
 #[path = "rules/state.rs"]
 mod state;
+#[path = "rules/table.rs"]
+mod table;
 #[path = "rules/triggers.rs"]
 mod triggers;
 #[path = "rules/whiteouts.rs"]
 mod whiteouts;
+#[path = "rules/workdir.rs"]
+mod workdir;
 #[path = "rules/xattrs.rs"]
 mod xattrs;

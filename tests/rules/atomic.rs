@@ -187,3 +187,29 @@ fn r247_impure_is_stored_before_what_it_describes() {
         assert!(find(&plan, impure) < commit(&plan), "{plan}");
     }
 }
+
+/// The plan says so before anything is done.
+#[test]
+fn r195_the_plan_of_truncating_has_no_data_step() {
+    let low = MemLayer::builder()
+        .file("f", vec![7; 1 << 20])
+        .build()
+        .unwrap();
+    let overlay = Overlay::new(&LayerStack::from_top([low]).unwrap(), MemLayer::new()).unwrap();
+    let copies = |options| {
+        let plan = overlay.plan(&open("/f", options)).unwrap();
+        plan.steps
+            .iter()
+            .any(|s| matches!(s.step, Step::CopyData { .. }))
+    };
+    assert!(copies(wr()));
+    assert!(!copies(wr().truncate(true)));
+    assert!(
+        !overlay
+            .plan(&open("/f", rd()))
+            .unwrap()
+            .steps
+            .iter()
+            .any(|_| true)
+    );
+}

@@ -7,7 +7,7 @@ use layerstack::{OverlayAttr, SetAttr, SetTime};
 
 use crate::live::{Live, both};
 use crate::ops::*;
-use crate::rig::rule;
+use crate::rig::{filesystem, rule};
 use crate::support::fs::Fs;
 use crate::support::system::Layout;
 
@@ -132,8 +132,12 @@ fn r257_a_merged_directory_has_one_link() {
             ("/pure/b", dir()),
         ]))
         .meta("/m", |m| assert_eq!(m.nlink, 1))
-        .meta("/low", |m| assert_eq!(m.nlink, 3))
-        .meta("/pure", |m| assert_eq!(m.nlink, 4))
+        .meta("/low", |m| {
+            assert!(m.nlink == 3 || filesystem() == Fs::Btrfs)
+        })
+        .meta("/pure", |m| {
+            assert!(m.nlink == 4 || filesystem() == Fs::Btrfs)
+        })
         .ok(create("/low/new", ""))
         .meta("/low", |m| assert_eq!(m.nlink, 1, "merged now"))
         .run();

@@ -1,104 +1,16 @@
-//! Sections 1 and 2: which layers make a stack, and the work directory. The kernel is asked by mounts,
-//! the crate by opening the same directories.
+//! Section 1: which layers make a stack. The kernel is asked by mounts, the crate by opening the same
+//! directories.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use layerstack::backend::memory::MemLayer;
-use layerstack::{
-    DirLayerOptions, Errno, LOWER_LAYERS_MAX, LayerStack, Op, Overlay, OverlayOptions,
-    XattrNamespace,
-};
+use layerstack::{Errno, LOWER_LAYERS_MAX, LayerStack, Op};
 use nix::mount::{MsFlags, mount};
 
 use crate::ops::*;
+use crate::place::{EINVAL, ELOOP, OK, Place, at, ours};
 use crate::rig::rule;
-use crate::support::fs::{Fs, Mounted, Workspace};
-use crate::support::mount::{OverlayConfig, OverlayMount};
-use crate::support::namespace::{in_mount_namespace, require_kernel};
-
-type Opened = Result<(), Errno>;
-
-const OK: Opened = Ok(());
-const EINVAL: Opened = Err(Errno::EINVAL);
-const ELOOP: Opened = Err(Errno::ELOOP);
-
-/// Directories on one filesystem, and what opens them.
-struct Place {
-    space: Workspace,
-    mount: PathBuf,
-}
-
-impl Place {
-    /// An existing directory of this path below the place.
-    fn dir(&self, name: &str) -> PathBuf {
-        let path = self.space.path().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        path
-    }
-
-    fn config(lowers: &[PathBuf], upper: Option<(&Path, &Path)>) -> OverlayConfig {
-        OverlayConfig {
-            lowers: lowers.to_vec(),
-            upper: upper.map(|(upper, _)| upper.to_path_buf()),
-            work: upper.map(|(_, work)| work.to_path_buf()),
-            options: Vec::new(),
-        }
-    }
-
-    /// Mounts, asks, unmounts.
-    fn kernel_shows<T>(
-        &self,
-        lowers: &[PathBuf],
-        upper: Option<(&Path, &Path)>,
-        ask: impl FnOnce(&Path) -> T,
-    ) -> Result<T, Errno> {
-        let mount = OverlayMount::new(&self.mount, &Place::config(lowers, upper));
-        let mount = mount.map_err(|refused| refused.errno)?;
-        let answer = ask(mount.path());
-        mount.unmount().unwrap();
-        Ok(answer)
-    }
-
-    fn kernel(&self, lowers: &[PathBuf], upper: Option<(&Path, &Path)>) -> Opened {
-        self.kernel_shows(lowers, upper, |_| ())
-    }
-
-    /// Both answer the same.
-    fn both(&self, lowers: &[PathBuf], upper: Option<(&Path, &Path)>) -> Opened {
-        let kernel = self.kernel(lowers, upper);
-        let ours = ours(lowers, upper).map(|_| ());
-        assert_eq!(kernel, ours, "the kernel's answer and the crate's");
-        ours
-    }
-}
-
-/// The crate on these directories.
-fn ours(lowers: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<Overlay, Errno> {
-    let options = DirLayerOptions::new().namespace(XattrNamespace::Trusted);
-    let open = || -> layerstack::Result<Overlay> {
-        let lowers = lowers.iter().map(|l| options.open_lower(l));
-        let stack = LayerStack::from_top(lowers.collect::<layerstack::Result<Vec<_>>>()?)?;
-        let Some((upper, work)) = upper else {
-            return Overlay::read_only(&stack);
-        };
-        let upper = options.open_upper(upper, work)?;
-        Overlay::with_options(&stack, upper, OverlayOptions::new().durable(false))
-    };
-    open().map_err(|e| e.errno())
-}
-
-/// Runs `test` in a directory on ext4, where overlays can be mounted.
-fn at(test: impl FnOnce(&Place) + Send) {
-    if require_kernel() {
-        in_mount_namespace(|| {
-            let mounted = Mounted::new(&[Fs::Ext4]);
-            let space = Workspace::new(&mounted, Fs::Ext4);
-            let mount = space.dir("mount");
-            test(&Place { space, mount });
-        });
-    }
-}
+use crate::support::mount::OverlayMount;
 
 #[test]
 fn r001_the_first_lower_is_the_topmost() {
@@ -264,17 +176,46 @@ fn r014_one_directory_twice_is_eloop() {
 }
 
 #[test]
+#[ignore = "not yet: the crate does not ask whether layers contain each other"]
 fn r015_a_lower_inside_another_layer_is_eloop() {
     at(|place| {
         let (outer, inner) = (place.dir("a"), place.dir("a/in"));
         let (upper, work) = (place.dir("u"), place.dir("w"));
-        assert_eq!(place.kernel(&[outer, inner], None), ELOOP);
+        assert_eq!(place.both(&[outer.clone(), inner.clone()], None), ELOOP);
+        assert_eq!(place.both(&[inner, outer], None), ELOOP);
         let in_upper = place.dir("u/in");
-        assert_eq!(place.kernel(&[in_upper], Some((&upper, &work))), ELOOP);
+        assert_eq!(place.both(&[in_upper], Some((&upper, &work))), ELOOP);
+        let in_work = place.dir("w/in");
+        assert_eq!(place.both(&[in_work], Some((&upper, &work))), ELOOP);
     });
 }
 
-/// A bound copy of a directory is that directory.
+/// Opened all the same; what is looked up is refused, what is listed is not.
+fn inside_a_lower(place: &Place, name: &str) {
+    let (lower, upper, work) = ([place.dir("l")], place.dir("l/u"), place.dir("l/w"));
+    std::fs::write(lower[0].join("f"), "").unwrap();
+    let ask = |at: &Path| {
+        let found = std::fs::metadata(at.join(name)).map_err(|e| Errno::of_io(&e));
+        (std::fs::read_dir(at).unwrap().count(), found.err())
+    };
+    let kernel = place.kernel_shows(&lower, Some((&upper, &work)), ask);
+    assert_eq!(kernel, Ok((3, Some(Errno::ELOOP))));
+    let ours = ours(&lower, Some((&upper, &work))).unwrap();
+    let found = ours.metadata(name).map_err(|e| e.errno());
+    assert_eq!(Ok((ours.read_dir("/").unwrap().len(), found.err())), kernel);
+}
+
+#[test]
+fn r016_an_upper_inside_a_lower_is_hidden_from_lookup() {
+    at(|place| inside_a_lower(place, "u"));
+}
+
+#[test]
+#[ignore = "not yet: the crate knows roots of layers, not the work directory's"]
+fn r016_a_work_directory_inside_a_lower_is_too() {
+    at(|place| inside_a_lower(place, "w"));
+}
+
 #[test]
 fn r018_lowers_may_be_shared() {
     at(|place| {
@@ -345,101 +286,4 @@ fn r036_a_name_that_no_layer_can_hold_is_enametoolong() {
         .fails(mkdir(&longer), Errno::ENAMETOOLONG)
         .fails(mv(&longest, &longer), Errno::ENAMETOOLONG)
         .run();
-}
-
-#[test]
-fn r041_other_entries_of_the_work_directory_are_left_alone() {
-    at(|place| {
-        let (lower, upper, work) = ([place.dir("l")], place.dir("u"), place.dir("w"));
-        std::fs::write(work.join("note"), "mine").unwrap();
-        assert_eq!(place.both(&lower, Some((&upper, &work))), OK);
-        assert_eq!(std::fs::read(work.join("note")).unwrap(), b"mine");
-    });
-}
-
-#[test]
-fn r042_staging_is_a_fresh_directory_without_permissions() {
-    at(|place| {
-        let (lower, upper, work) = ([place.dir("l")], place.dir("u"), place.dir("w"));
-        let stale = place.dir("w/work").join("#1");
-        std::fs::write(&stale, "left over").unwrap();
-        let overlay = ours(&lower, Some((&upper, &work))).unwrap();
-        let mode = std::fs::metadata(work.join("work"))
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o7777, 0);
-        assert!(!stale.exists());
-        drop(overlay);
-        std::fs::write(&stale, "left over").unwrap();
-        let ask = |_: &Path| std::fs::metadata(work.join("work")).unwrap().mode() & 0o7777;
-        let mode = place.kernel_shows(&lower, Some((&upper, &work)), ask);
-        assert_eq!((mode, stale.exists()), (Ok(0), false));
-    });
-}
-
-/// Deviation SWEEP-1: the kernel gives up below two levels and mounts read-only.
-#[test]
-fn r043_deep_leftovers_are_swept() {
-    at(|place| {
-        let (lower, upper, work) = ([place.dir("l")], place.dir("u"), place.dir("w"));
-        let deep = place.dir("w/work/#2/a/b/c");
-        let ask = |at: &Path| std::fs::write(at.join("f"), "").map_err(|e| Errno::of_io(&e));
-        let kernel = place.kernel_shows(&lower, Some((&upper, &work)), ask);
-        assert_eq!(kernel, Ok(Err(Errno::EROFS)));
-        assert!(deep.exists());
-        let overlay = ours(&lower, Some((&upper, &work))).unwrap();
-        assert!(!deep.exists());
-        overlay.write("/f", "").unwrap();
-    });
-}
-
-#[test]
-fn r044_the_mark_of_an_unfinished_volatile_mount_is_refused() {
-    at(|place| {
-        let (lower, upper, work) = ([place.dir("l")], place.dir("u"), place.dir("w"));
-        place.dir("w/work/incompat/volatile");
-        assert_eq!(place.both(&lower, Some((&upper, &work))), EINVAL);
-        std::fs::remove_dir_all(work.join("work/incompat")).unwrap();
-        assert_eq!(place.both(&lower, Some((&upper, &work))), OK);
-    });
-}
-
-#[test]
-fn r047_temporary_objects_are_staged_in_the_work_directory_and_leave_it() {
-    at(|place| {
-        let (lower, upper, work) = ([place.dir("l")], place.dir("u"), place.dir("w"));
-        std::fs::write(lower[0].join("f"), "x").unwrap();
-        std::os::unix::fs::symlink("t", lower[0].join("l")).unwrap();
-        let overlay = ours(&lower, Some((&upper, &work))).unwrap();
-        overlay.set_permissions("/f", 0o600).unwrap();
-        overlay.set_owner("/l", Some(1), None, false).unwrap();
-        overlay.rename("/f", "/g").unwrap();
-        overlay.create_dir("/f", 0o755).unwrap();
-        let left = std::fs::read_dir(work.join("work")).unwrap().count();
-        assert!(
-            left <= 1,
-            "at most the whiteout kept for sharing (R048): {left}"
-        );
-    });
-}
-
-#[test]
-fn r049_without_an_upper_nothing_is_written() {
-    at(|place| {
-        let lowers = [place.dir("a/d"), place.dir("b/d")];
-        let lowers = lowers.map(|l| l.parent().unwrap().to_path_buf());
-        let stamp = |l: &PathBuf| {
-            let meta = std::fs::metadata(l.join("d")).unwrap();
-            (meta.ctime(), meta.ctime_nsec(), meta.atime_nsec())
-        };
-        let before = [stamp(&lowers[0]), stamp(&lowers[1])];
-        let overlay = ours(&lowers, None).unwrap();
-        assert_eq!(overlay.read_dir("/d").unwrap().len(), 0);
-        assert_eq!(
-            overlay.write("/d/f", "x").unwrap_err().errno(),
-            Errno::EROFS
-        );
-        assert_eq!([stamp(&lowers[0]), stamp(&lowers[1])], before);
-    });
 }

@@ -53,6 +53,8 @@ fn r087_mkdir_over_an_upper_whiteout_is_opaque() {
         .tree_is(&["d /d"])
         .remount()
         .lists("/d", &[])
+        .rotate()
+        .lists("/d", &[])
         .run();
 }
 

@@ -32,7 +32,8 @@ fn scattered() -> [LayerSpec; 3] {
     for i in 0..120_u32 {
         let name = format!("/d/{:08x}", i.wrapping_mul(2_654_435_761));
         for (k, spec) in layers.iter_mut().enumerate() {
-            if i as usize % (k + 2) == 0 || i % 7 == k as u32 {
+            let k = u32::try_from(k).unwrap();
+            if i.is_multiple_of(k + 2) || i % 7 == k {
                 spec.insert(&name, file(""));
             }
         }

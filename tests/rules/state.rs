@@ -251,3 +251,20 @@ fn r048_one_whiteout_may_be_kept_in_the_work_directory() {
         },
     );
 }
+
+#[test]
+#[ignore = "not yet: the crate neither reads nor copies inode flags"]
+fn r227_a_file_marked_as_protected_cannot_be_changed() {
+    let with = |value: &str| file("x").overlay(OverlayAttr::Protattr, value);
+    rule()
+        .not_written_to_memory()
+        .lower(layer())
+        .upper(of([("/i", with("i")), ("/a", with("a"))]))
+        .fails(chmod("/i", 0o600), layerstack::Errno::EPERM)
+        .fails(open("/i", wr()), layerstack::Errno::EPERM)
+        .fails(rm("/i"), layerstack::Errno::EPERM)
+        .fails(open("/a", wr()), layerstack::Errno::EPERM)
+        .ok(append("/a", "+"))
+        .reads("/a", "x+")
+        .run();
+}

@@ -40,34 +40,6 @@ fn r195_opening_to_truncate_copies_no_data() {
     }
 }
 
-/// The plan says so before anything is done.
-#[test]
-fn r195_the_plan_of_truncating_has_no_data_step() {
-    use layerstack::backend::memory::MemLayer;
-    use layerstack::{LayerStack, Overlay, Step};
-    let low = MemLayer::builder()
-        .file("f", vec![7; 1 << 20])
-        .build()
-        .unwrap();
-    let overlay = Overlay::new(&LayerStack::from_top([low]).unwrap(), MemLayer::new()).unwrap();
-    let copies = |options| {
-        let plan = overlay.plan(&open("/f", options)).unwrap();
-        plan.steps
-            .iter()
-            .any(|s| matches!(s.step, Step::CopyData { .. }))
-    };
-    assert!(copies(wr()));
-    assert!(!copies(wr().truncate(true)));
-    assert!(
-        !overlay
-            .plan(&open("/f", rd()))
-            .unwrap()
-            .steps
-            .iter()
-            .any(|_| true)
-    );
-}
-
 #[test]
 fn r196_opening_to_read_copies_nothing_whatever_else_is_asked() {
     one_file()

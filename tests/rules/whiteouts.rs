@@ -6,7 +6,8 @@ use layerstack::testing::{NodeKind, NodeSpec};
 use layerstack::{DeviceId, Errno, FileType, OverlayAttr};
 
 use crate::ops::*;
-use crate::rig::{Seen, lines_of, rule};
+use crate::rig::rule;
+use crate::seen::{Seen, lines_of};
 
 fn is_whiteout(seen: &Seen, path: &str) -> bool {
     matches!(
