@@ -79,7 +79,7 @@ fn unreadable() {
     dirs.file("lower/d/f", "");
     let overlay = dirs.open();
     let dir = dirs.at("lower/d");
-    std::fs::set_permissions(&dir, PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o0)).unwrap();
     for got in [
         overlay.read_dir("/d").map(drop),
         overlay.read("/d/f").map(drop),
