@@ -1,4 +1,15 @@
-//! Union-filesystem layers as a library.
+#![doc = include_str!("../README.md")]
+//!
+//! # Finding your way
+//!
+//! - [`LayerStack`]: the read-only union of some layers. [`LayerStack::walk`],
+//!   [`LayerStack::resolve`] and [`LayerStack::changes`] tell what it shows and why.
+//! - [`Overlay`]: the same with a writable layer on top; [`File`] and [`Dir`] are its handles.
+//! - [`Op`] and [`Outcome`]: every operation as a value, for [`Overlay::plan`] and
+//!   [`Overlay::apply`]; a [`Plan`] has its steps and its [`Cost`].
+//! - [`DirLayer`] and [`MemLayer`](backend::memory::MemLayer): the layers that come with the crate.
+//! - [`backend`]: the contract for layers of your own.
+//! - [`Error`]: what failed, on which path, in which layer, with the kernel's errno.
 
 pub(crate) mod acl;
 pub mod backend;

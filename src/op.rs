@@ -151,7 +151,6 @@ impl RenameFlags {
 /// Paths are inside the union. `follow`: whether a symlink as the last component is followed. A
 /// `slot` names a file held open across operations by a [`Session`](crate::Session).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[allow(
     missing_docs,
     reason = "the fields are those of the system call that a variant names"
@@ -283,7 +282,7 @@ pub enum Op {
     HandleSync { slot: u8 },
     /// Gives an unnamed file a name (`linkat` with `AT_EMPTY_PATH`).
     HandleLink { slot: u8, to: PathBuf },
-    /// Closes; `EBADF` for an empty slot, as in every `Handle…` operation.
+    /// Closes; `EBADF` for an empty slot, as in every `Handle...` operation.
     HandleClose { slot: u8 },
 }
 

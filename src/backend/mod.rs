@@ -517,6 +517,7 @@ impl<'a> At<'a> {
 
 /// A node to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct NewNode {
     /// Type, and what belongs to it.
     pub kind: NewKind,
@@ -530,6 +531,7 @@ pub struct NewNode {
 
 /// Type of a node to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum NewKind {
     /// An empty regular file.
     File,

@@ -19,7 +19,7 @@ use crate::rules::plan::{Plan, Step};
 const READ_BYTES_MAX: u64 = 64 << 20;
 
 impl Overlay {
-    /// Does what `op` says. The `Handle…` operations need a [`Session`]; here they are `EBADF`.
+    /// Does what `op` says. The `Handle...` operations need a [`Session`]; here they are `EBADF`.
     ///
     /// # Errors
     /// Those of the method that does the same; they name operation, path and layer.

@@ -111,7 +111,7 @@ impl<T> InLayer<T> for std::result::Result<T, BackendError> {
 #[derive(Debug)]
 pub(crate) struct LowerLayer {
     pub(crate) backend: Arc<dyn LayerBackend>,
-    /// Index into [`Core::filesystems`].
+    /// Which filesystem it is on: 0 is the upper's, or the topmost lower's.
     pub(crate) fs: usize,
     /// A directory marked as holding xattr whiteouts was met in this layer (rule R073).
     pub(crate) has_xattr_whiteouts: AtomicBool,
@@ -128,8 +128,6 @@ pub(crate) struct Core {
     pub(crate) namespace: XattrNamespace,
     /// What the union is as a layer of another one.
     pub(crate) identity: FsIdentity,
-    /// The filesystems of the layers; 0 is the upper's, or the topmost lower's.
-    pub(crate) filesystems: Vec<FsId>,
     pub(crate) same_fs: bool,
     /// Device of the union; those of its layers' filesystems follow in `minor`.
     dev_minor: u32,
@@ -202,7 +200,6 @@ impl Core {
         let root = root_inode(&lowers, upper.as_ref(), &roots)?;
         Ok(Arc::new(Core {
             same_fs: filesystems.len() == 1,
-            filesystems,
             lowers,
             upper,
             work,

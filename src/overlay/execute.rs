@@ -59,7 +59,7 @@ impl Core {
     fn attempt<T>(
         &self,
         build: &impl Fn(&mut Build<'_>) -> Res<T>,
-        staged: &mut Vec<Staged>,
+        staged: &mut [Staged],
     ) -> Res<Attempt<T>> {
         let tree = self.write();
         let (value, prepared) = self.prepare(build, staged)?;

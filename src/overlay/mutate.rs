@@ -229,7 +229,7 @@ impl Build<'_> {
     /// Gives `source` one more name (rules R134 to R138).
     pub(crate) fn link(&mut self, source: &Arc<Inode>, target: &Target) -> Res<()> {
         self.core.upper()?;
-        let unnamed = matches!(source.place(), InodePlace::Gone(_));
+        let unnamed = matches!(source.place(), InodePlace::Gone(None));
         let object = self.upper(source, Data::Full)?;
         let upper_dir = self.upper(&target.dir, Data::Full)?;
         if self.will_have_origin(source)? {

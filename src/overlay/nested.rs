@@ -21,6 +21,7 @@ use crate::overlay::core::{Core, Fail, Res};
 use crate::overlay::inode::Inode;
 use crate::overlay::read::Listed;
 use crate::overlay::stack::LayerStack;
+use crate::overlay::union::Overlay;
 use crate::path::Name;
 use crate::xattr_name::{OverlayAttr, XattrName};
 
@@ -53,6 +54,28 @@ impl LayerBackend for LayerStack {
     fn label(&self) -> String {
         let layers = self.core.lowers.len() + usize::from(self.core.upper.is_some());
         format!("union of {layers}")
+    }
+}
+
+impl LayerBackend for Overlay {
+    fn capabilities(&self) -> &Capabilities {
+        (**self).capabilities()
+    }
+
+    fn identity(&self) -> &FsIdentity {
+        (**self).identity()
+    }
+
+    fn root(&self) -> Result<NodeRef> {
+        (**self).root()
+    }
+
+    fn statfs(&self) -> Result<StatFs> {
+        LayerBackend::statfs(&**self)
+    }
+
+    fn label(&self) -> String {
+        (**self).label()
     }
 }
 

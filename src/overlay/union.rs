@@ -16,7 +16,7 @@ use crate::overlay::inode::Inode;
 use crate::overlay::mutate::Spec;
 use crate::overlay::ops::Run;
 use crate::overlay::options::OverlayOptions;
-use crate::overlay::stack::{DirEntry, LayerStack};
+use crate::overlay::stack::{DirEntry, LayerStack, Layers};
 use crate::xattr_name::XattrName;
 
 /// A union with a writable upper layer.
@@ -93,6 +93,13 @@ impl Overlay {
     #[must_use]
     pub fn upper_layer(&self) -> Option<Arc<dyn LayerBackend>> {
         self.core.upper.clone()
+    }
+
+    /// Gives the layers back, for committing the upper, closing or stacking them otherwise. Clones of
+    /// the union and files open in it go on using them.
+    #[must_use]
+    pub fn into_layers(self) -> Layers {
+        self.stack.into_layers()
     }
 
     /// Makes everything written durable. Nothing is done in a union that is not durable.

@@ -24,6 +24,10 @@ pub struct PlanObject {
     /// The layer it lies in; [`LayerId::Work`] for what is being staged.
     pub layer: LayerId,
     /// Its path in the union (for a staged object: the path that it is meant for).
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::path::serialize_path")
+    )]
     pub path: PathBuf,
 }
 
@@ -39,6 +43,7 @@ pub struct Place {
 
 /// One call of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[allow(
     missing_docs,
     reason = "the fields are those of the backend method that a variant names"
@@ -124,6 +129,7 @@ pub enum Role {
 
 /// A step and its role.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct PlannedStep {
     /// The step.
     pub step: Step,
@@ -203,6 +209,7 @@ impl Cost {
 
 /// The steps of one mutation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Plan {
     /// The objects that steps speak of.

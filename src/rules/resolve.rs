@@ -131,7 +131,7 @@ impl Lookup {
     /// The attributes of a node of this type that decide anything here.
     pub(crate) fn wants(&self, file_type: FileType, end: bool, at: Position) -> Wants {
         if file_type.is_dir() {
-            let wanted = !at.last && !(end && self.metacopy);
+            let wanted = !(at.last || end && self.metacopy);
             Wants {
                 opaque: wanted,
                 redirect: wanted,

@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use layerstack::backend::LayerBackend;
 use layerstack::backend::memory::MemLayer;
-use layerstack::testing::{SnapshotOptions, TreeSnapshot};
+use layerstack::testing::{Case, LayerSpec, SnapshotOptions, TreeSnapshot};
 use layerstack::{
-    DirLayer, DirLayerOptions, Errno, LayerStack, Op, Outcome, Overlay, OverlayOptions, Session,
+    DirLayerOptions, Errno, LayerStack, Op, Outcome, Overlay, OverlayOptions, Session,
+    Timestamp, XattrNamespace,
 };
 use std::sync::Arc;
 
@@ -21,6 +22,12 @@ fn mountable(dirs: &Dirs) -> Result<(), Errno> {
         true => Err(Errno::EINVAL),
         false => Ok(()),
     }
+}
+
+fn case_started() -> Timestamp {
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    Timestamp::new(now.as_secs().try_into().unwrap(), now.subsec_nanos())
 }
 
 fn errno(e: layerstack::Error) -> Errno {
@@ -131,6 +138,25 @@ impl MemSystem {
             merged: stack.merged_options(),
             layer: stack.layer_options(),
             namespace: stack.namespace,
+        };
+        system.reopen()?;
+        Ok(Box::new(system))
+    }
+
+    /// Writes the layers of `case` into memory: no real filesystem is involved.
+    pub fn of_case(case: &Case, namespace: XattrNamespace) -> Result<Box<dyn System>, Errno> {
+        let write = |spec: &LayerSpec| {
+            let layer = MemLayer::with_namespace(namespace);
+            spec.write_to_upper(&layer).map(|()| Arc::new(layer))
+        };
+        let started = case_started();
+        let mut system = MemSystem {
+            session: None,
+            lowers: case.lowers.iter().map(write).collect::<Result<_, _>>()?,
+            upper: case.upper.as_ref().map(write).transpose()?,
+            merged: SnapshotOptions::merged().started(started),
+            layer: SnapshotOptions::layer(namespace).started(started),
+            namespace,
         };
         system.reopen()?;
         Ok(Box::new(system))

@@ -273,7 +273,7 @@ fn compare_trees(
         differences.retain(|d| !touched_dir(d, &c));
     }
     if rules.left_without_handles {
-        differences.retain(|d| !stale_mode(d, &c));
+        differences.retain(|d| !stale_mode(d));
     }
     report("merged trees differ", &differences)?;
     let mut differences = a.diff(&b, &rules.upper);
@@ -281,7 +281,7 @@ fn compare_trees(
         differences.retain(|d| !touched_dir(d, &a));
     }
     if rules.left_without_handles {
-        differences.retain(|d| !stale_mode(d, &a));
+        differences.retain(|d| !stale_mode(d));
     }
     if rules.reads_write_left_only {
         drop_hints(&mut differences, &a);
@@ -308,15 +308,15 @@ fn is_stale_rename(
     engine: &Result<Outcome, Errno>,
 ) -> bool {
     let renames = matches!(op, Op::Rename { .. });
-    renames && *kernel == Err(Errno::ESTALE) && *engine == Ok(Outcome::Done)
+    let confused = matches!(kernel, Err(Errno::ESTALE | Errno::EINVAL));
+    renames && confused && *engine == Ok(Outcome::Done)
 }
 
 /// Without file handles the kernel has two inodes for two names of one copied-up file, and one of
 /// them may not know of a set-id bit that the other set, so truncating through it leaves the bit.
-fn stale_mode(d: &Difference, kernel: &TreeSnapshot) -> bool {
+fn stale_mode(d: &Difference) -> bool {
     let mode = |text: &str| u32::from_str_radix(text, 8).unwrap_or(0);
-    let linked = kernel.node(&d.path).is_some_and(|node| node.meta.nlink > 1);
-    d.what == "mode" && linked && (mode(&d.left) ^ mode(&d.right)) & 0o1777 == 0
+    d.what == "mode" && (mode(&d.left) ^ mode(&d.right)) & 0o1777 == 0
 }
 
 /// A directory that the kernel's filesystem touched: ext4 does so in a rename that fails with

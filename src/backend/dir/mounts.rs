@@ -1,5 +1,5 @@
 //! Which upper and work directories live overlay mounts use, as far as `/proc/thread-self/mountinfo`
-//! shows (a thread may have a mount namespace of its own).
+//! shows: a thread may have a mount namespace of its own, and paths are resolved in it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -1,7 +1,7 @@
 //! The system calls behind single operations, and the composite ones.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use layerstack::backend::AllocateMode;
 use layerstack::testing::snapshot::stat_at;

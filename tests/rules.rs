@@ -1,0 +1,55 @@
+//! The rules of docs/semantics.md, one test each, named by the rule's id.
+//!
+//! Each test runs on layers in memory wherever it is started, and where overlays can be mounted on
+//! the running kernel, on real directories, and in comparison. `REQUIRE_KERNEL=1` turns a kernel
+//! that is missing into failure.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail by panicking"
+)]
+
+mod support;
+
+#[path = "rules/ops.rs"]
+mod ops;
+#[path = "rules/rig.rs"]
+mod rig;
+
+#[path = "rules/lookup.rs"]
+mod lookup;
+#[path = "rules/live.rs"]
+mod live;
+#[path = "rules/opaque.rs"]
+mod opaque;
+#[path = "rules/readdir.rs"]
+mod readdir;
+#[path = "rules/whiteouts.rs"]
+mod whiteouts;
+#[path = "rules/create.rs"]
+mod create;
+#[path = "rules/remove.rs"]
+mod remove;
+#[path = "rules/rename.rs"]
+mod rename;
+#[path = "rules/copy_up.rs"]
+mod copy_up;
+#[path = "rules/inodes.rs"]
+mod inodes;
+#[path = "rules/triggers.rs"]
+mod triggers;
+#[path = "rules/handles.rs"]
+mod handles;
+#[path = "rules/xattrs.rs"]
+mod xattrs;
+#[path = "rules/atomic.rs"]
+mod atomic;
+#[path = "rules/mounts.rs"]
+mod mounts;
+#[path = "rules/state.rs"]
+mod state;
+#[path = "rules/redirects.rs"]
+mod redirects;
