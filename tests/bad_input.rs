@@ -18,3 +18,5 @@ mod paths;
 #[path = "bad_input/place.rs"]
 mod place;
 mod support;
+#[path = "bad_input/using.rs"]
+mod using;

@@ -302,7 +302,10 @@ fn a_sparse_file_of_a_tebibyte() {
         assert!(file.metadata().unwrap().blocks * 512 < 1 << 20);
         assert_eq!(overlay.copy("/sparse", "/copy").unwrap(), SIZE);
         assert!(overlay.metadata("/copy").unwrap().blocks * 512 < 1 << 20);
-        assert_eq!(overlay.changes().unwrap().len(), 2);
+        let changes = overlay.changes().unwrap();
+        let changed: Vec<_> = changes.iter().map(|c| c.path.to_str().unwrap()).collect();
+        // The root may have another owner.
+        assert!(changed.ends_with(&["/copy", "/sparse"]), "{changed:?}");
     }
 }
 

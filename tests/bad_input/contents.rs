@@ -102,6 +102,9 @@ fn too_many_symlinks() {
     });
 }
 
+/// One operation on the tree; answers with data if it reads.
+type Try = fn(&Overlay) -> layerstack::Result<Vec<u8>>;
+
 /// What was looked up and is then exchanged for something else, behind the union's back.
 #[test]
 fn swapped_while_open() {
@@ -122,7 +125,7 @@ fn swapped_while_open() {
             std::fs::rename(dirs.at(&d), dirs.at("moved-away")).unwrap();
             swap(&dirs, &d);
             // What they come to is undefined, but it is not outside, and ends.
-            let tries: [fn(&Overlay) -> layerstack::Result<Vec<u8>>; 8] = [
+            let tries: [Try; 8] = [
                 |o| o.read("/d/secret"),
                 |o| o.read("/d/e/f"),
                 |o| o.write("/d/secret", "overwritten").map(|()| Vec::new()),
@@ -135,7 +138,7 @@ fn swapped_while_open() {
             for attempt in tries {
                 match attempt(&overlay) {
                     Ok(data) => assert_ne!(data, b"secret"),
-                    Err(e) => assert!(e.layer().is_some() || e.errno() != Errno::EIO, "{e}"),
+                    Err(e) => assert!(!e.op().is_empty() && e.path().starts_with("/d"), "{e}"),
                 }
             }
             let secret = std::fs::read(dirs.at("outside/secret")).unwrap();
