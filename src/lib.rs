@@ -28,7 +28,7 @@ mod xattr_name;
 pub use backend::dir::{DirLayer, DirLayerOptions};
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, LayerId, Result};
-pub use meta::{DeviceId, FileType, Metadata, SetAttr, SetTime, StatFs, Timestamp};
+pub use meta::{DeviceId, FileType, InodeFlags, Metadata, SetAttr, SetTime, StatFs, Timestamp};
 pub use op::{EntryInfo, Op, OpenOptions, Outcome, RenameFlags};
 pub use overlay::apply::Session;
 pub use overlay::changes::Change;

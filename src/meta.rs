@@ -249,6 +249,24 @@ impl Metadata {
     }
 }
 
+/// The inode flags that overlayfs minds (`chattr(1)`; rules R214, R226, R227).
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is one independent flag"
+)]
+pub struct InodeFlags {
+    /// May only be appended to (`a`).
+    pub append: bool,
+    /// May not be changed at all (`i`).
+    pub immutable: bool,
+    /// Is written synchronously (`S`).
+    pub sync: bool,
+    /// Its access time is not kept (`A`).
+    pub noatime: bool,
+}
+
 /// How to set one of the two times of a node.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]

@@ -5,7 +5,7 @@
     reason = "raw system calls that no maintained crate wraps; each block says why it is sound"
 )]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -215,6 +215,56 @@ pub(crate) fn fchmodat2(dir: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<(
         )
     };
     if rc < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// `struct file_attr` of `file_getattr(2)`, first version.
+#[repr(C)]
+#[derive(Default)]
+struct FileAttr {
+    xflags: u64,
+    extsize: u32,
+    nextents: u32,
+    projid: u32,
+    cowextsize: u32,
+}
+
+/// The number of `file_getattr(2)` on all architectures.
+const SYS_FILE_GETATTR: libc::c_long = 468;
+
+/// The extended inode flags (`FS_XFLAG_...`) of `name` in `dir`, not through a symlink; without a
+/// `name`, of what `dir` holds. (The system call refuses an `O_PATH` descriptor, so that goes
+/// through its magic link.)
+///
+/// # Errors
+/// `ENOSYS` before Linux 6.17; `EOPNOTSUPP` where the filesystem has none.
+pub(crate) fn inode_xflags(dir: BorrowedFd<'_>, name: Option<&CStr>) -> Result<u64, Errno> {
+    let link;
+    let (dir, name, flags) = match name {
+        Some(name) => (dir.as_raw_fd(), name, libc::AT_SYMLINK_NOFOLLOW),
+        None => {
+            let text = format!("/proc/self/fd/{}", dir.as_raw_fd());
+            link = CString::new(text).map_err(|_| Errno::EINVAL)?;
+            (libc::AT_FDCWD, link.as_c_str(), 0)
+        }
+    };
+    let mut attr = FileAttr::default();
+    // SAFETY: `name` is NUL-terminated and only read; `attr` is of the size that is given and lives
+    // through the call.
+    let rc = unsafe {
+        libc::syscall(
+            SYS_FILE_GETATTR,
+            dir,
+            name.as_ptr(),
+            &raw mut attr,
+            size_of::<FileAttr>(),
+            flags,
+        )
+    };
+    if rc < 0 {
+        Err(last_errno())
+    } else {
+        Ok(attr.xflags)
+    }
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use crate::errno::Errno;
-use crate::meta::{DeviceId, FileType, Metadata, SetAttr, StatFs};
+use crate::meta::{DeviceId, FileType, InodeFlags, Metadata, SetAttr, StatFs};
 use crate::path::Name;
 use crate::xattr_name::{OverlayAttr, XattrName, XattrNamespace};
 
@@ -315,6 +315,15 @@ pub trait LayerBackend: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Inode numbers, on this layer's filesystem, of the directories above the root, nearest first;
+    /// none if the tree is all there is. Tells layers that lie inside each other (rule R015).
+    ///
+    /// # Errors
+    /// What the filesystem gives.
+    fn ancestors(&self) -> Result<Vec<u64>> {
+        Ok(Vec::new())
+    }
+
     /// The writing half, if this layer may be an upper (for a real directory: if it was opened with
     /// a work directory).
     fn upper(&self) -> Option<&dyn UpperBackend> {
@@ -381,6 +390,14 @@ pub trait LayerNode: Any + Debug + Send + Sync {
     /// Failures other than absence.
     fn file_handle(&self) -> Result<Option<FileHandle>> {
         Ok(None)
+    }
+
+    /// The inode's flags; none where the layer has no such thing.
+    ///
+    /// # Errors
+    /// What the filesystem gives.
+    fn flags(&self) -> Result<InodeFlags> {
+        Ok(InodeFlags::default())
     }
 
     /// Opens a regular file. Never blocks, never creates, never truncates, never follows a symlink.
@@ -710,6 +727,25 @@ pub trait UpperBackend: LayerBackend {
         mode: XattrMode,
     ) -> Result<()>;
 
+    /// Sets the flags `sync` and `noatime`; the others are not for an upper, since it must stay
+    /// changeable (they are recorded as the overlay attribute `protattr`).
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` where the layer has no such flags.
+    fn set_flags(&self, node: &NodeRef, flags: InodeFlags) -> Result<()> {
+        let _ = (node, flags);
+        Err(Errno::EOPNOTSUPP.into())
+    }
+
+    /// Inode numbers, on this layer's filesystem, of directories beside the tree that must not be met
+    /// inside another layer (for a real directory: its work directory; rules R015, R016).
+    ///
+    /// # Errors
+    /// What the filesystem gives.
+    fn reserved(&self) -> Result<Vec<u64>> {
+        Ok(Vec::new())
+    }
+
     /// Makes things durable.
     ///
     /// # Errors
@@ -735,6 +771,9 @@ impl<B: LayerBackend + ?Sized> LayerBackend for Arc<B> {
     }
     fn upper(&self) -> Option<&dyn UpperBackend> {
         (**self).upper()
+    }
+    fn ancestors(&self) -> Result<Vec<u64>> {
+        (**self).ancestors()
     }
     fn label(&self) -> String {
         (**self).label()

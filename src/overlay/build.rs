@@ -251,6 +251,7 @@ impl<'a> Build<'a> {
             target: self.link_target(&lower, &meta)?,
             xattrs: self.xattrs_to_copy(&lower.node, layer)?,
             origin: self.origin(&lower, &meta)?,
+            flags: core.flags(inode)?,
             meta: &meta,
             dir,
             name,

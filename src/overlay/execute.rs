@@ -308,6 +308,11 @@ impl<'a> Run<'a> {
                     .set_attr(self.node(*object)?, attr)
                     .in_layer(LayerId::Upper)?;
             }
+            Step::SetFlags { object, flags } => {
+                upper
+                    .set_flags(self.node(*object)?, *flags)
+                    .in_layer(LayerId::Upper)?;
+            }
             Step::SetLen { object, len } => {
                 upper
                     .truncate(self.node(*object)?, *len)

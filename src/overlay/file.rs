@@ -13,6 +13,7 @@ use crate::error::{LayerId, Result};
 use crate::meta::{Metadata, SetAttr};
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::Inode;
+use crate::rules::attr::Change;
 use crate::xattr_name::XattrName;
 
 /// The real file behind a handle.
@@ -211,6 +212,7 @@ impl File {
             if !self.write || i64::try_from(len).is_err() {
                 return Err(Fail::from(Errno::EINVAL));
             }
+            self.core.permit(&self.inode, Change::Truncate)?;
             let real = self.real()?;
             real.file.set_len(len).in_layer(real.layer)
         };

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use crate::backend::NodeRef;
-use crate::meta::FileType;
+use crate::meta::{FileType, InodeFlags};
 use crate::path::{Name, join};
 
 /// A node of a lower layer.
@@ -99,6 +99,8 @@ pub(crate) struct Inode {
     pub(crate) copy_up: Mutex<()>,
     /// Held from finding the end of the file to writing there, by writes that append.
     pub(crate) append: Mutex<()>,
+    /// The inode flags that the union minds, found when first asked for.
+    pub(crate) flags: OnceLock<InodeFlags>,
     /// The decoded origin of an upper non-directory, found when first asked for.
     pub(crate) origin: OnceLock<Option<Lower>>,
 }
@@ -122,6 +124,7 @@ impl Inode {
             children: Mutex::new(HashMap::new()),
             copy_up: Mutex::new(()),
             append: Mutex::new(()),
+            flags: OnceLock::new(),
             origin: OnceLock::new(),
         })
     }

@@ -8,13 +8,14 @@ use crate::acl::{self, Acl};
 use crate::backend::{NewKind, NewNode, NodeRef, XattrMode};
 use crate::errno::Errno;
 use crate::error::LayerId;
-use crate::meta::{FileType, Metadata, SetAttr};
+use crate::meta::{FileType, InodeFlags, Metadata, SetAttr, SetTime};
 use crate::op::RenameFlags;
 use crate::overlay::build::{Build, Data};
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::{Inode, Place as InodePlace, State, path_of};
 use crate::overlay::lookup::Found;
 use crate::path::Name;
+use crate::rules::attr::Change;
 use crate::rules::plan::{Obj, Place, Role, Step};
 use crate::rules::{attr, create, remove, rename, xattr};
 use crate::xattr_name::XattrName;
@@ -134,6 +135,7 @@ impl Build<'_> {
     pub(crate) fn create(&mut self, target: &Target, spec: &Spec) -> Res<Arc<Inode>> {
         let Target { dir, name, found } = target;
         self.core.upper()?;
+        self.core.permit(dir, Change::AddEntry)?;
         if let NewKind::CharDevice(rdev) = &spec.kind
             && rdev.is_zero()
         {
@@ -185,6 +187,7 @@ impl Build<'_> {
         };
         let inode = Inode::new(self.core.new_id(), file_type, state, InodePlace::Gone(None));
         let _ = inode.origin.set(None);
+        let _ = inode.flags.set(InodeFlags::default());
         self.core.keep(&inode);
         inode
     }
@@ -229,6 +232,8 @@ impl Build<'_> {
     /// Gives `source` one more name (rules R134 to R138).
     pub(crate) fn link(&mut self, source: &Arc<Inode>, target: &Target) -> Res<()> {
         self.core.upper()?;
+        self.core.permit(&target.dir, Change::AddEntry)?;
+        self.core.permit(source, Change::Name)?;
         let unnamed = matches!(source.place(), InodePlace::Gone(None));
         let object = self.upper(source, Data::Full)?;
         let upper_dir = self.upper(&target.dir, Data::Full)?;
@@ -269,6 +274,8 @@ impl Build<'_> {
         let inode = target.inode()?.clone();
         let state = inode.state();
         let is_dir = inode.is_dir();
+        self.core.permit(&target.dir, Change::RemoveEntry)?;
+        self.core.permit(&inode, Change::Name)?;
         let positive = self
             .core
             .is_lower_positive(&target.dir, &target.name, &target.found)?;
@@ -341,6 +348,19 @@ impl Build<'_> {
         Ok(fresh)
     }
 
+    /// Refuses a rename that the flags of the objects or directories do not permit.
+    fn permit_rename(&self, old: &Target, new: &Target) -> Res<()> {
+        self.core.permit(&old.dir, Change::RemoveEntry)?;
+        self.core.permit(old.inode()?, Change::Name)?;
+        match new.found.inode() {
+            None => self.core.permit(&new.dir, Change::AddEntry),
+            Some(inode) => {
+                self.core.permit(&new.dir, Change::RemoveEntry)?;
+                self.core.permit(inode, Change::Name)
+            }
+        }
+    }
+
     fn side(&self, target: &Target, positive: bool) -> Res<rename::Side> {
         let mut side = rename::Side {
             parent_merged: becomes_merged(&target.dir),
@@ -389,6 +409,7 @@ impl Build<'_> {
         if !rename::check(&facts, same, new_in_old, old_in_new, wants_dir)? {
             return Ok(false);
         }
+        self.permit_rename(old, new)?;
         rename::can_move(&facts).map_err(|e| Fail::rule(e, "R141"))?;
         let mut whiteouts = Vec::new();
         if rename::checks_target_empty(&facts)
@@ -456,6 +477,13 @@ impl Build<'_> {
             return Err(Errno::EOPNOTSUPP.into());
         }
         self.core.upper()?;
+        let touch = *change == SetAttr::times(SetTime::Now, SetTime::Now);
+        let kind = if touch {
+            Change::Touch
+        } else {
+            Change::Attributes
+        };
+        self.core.permit(inode, kind)?;
         let (real, layer, meta) = self.real(inode)?;
         let object = self.upper(inode, Data::Full)?;
         let attr = attr::normalize(&meta, change);
@@ -496,6 +524,7 @@ impl Build<'_> {
         if i64::try_from(len).is_err() {
             return Err(Errno::EINVAL.into());
         }
+        self.core.permit(inode, Change::Truncate)?;
         let object = self.upper(inode, Data::Full)?;
         self.plan.push(Role::Commit, Step::SetLen { object, len });
         Ok(())
@@ -510,6 +539,7 @@ impl Build<'_> {
         mode: XattrMode,
     ) -> Res<()> {
         self.core.upper()?;
+        self.core.permit(inode, Change::Attributes)?;
         xattr::check_write(inode.file_type, name, value)?;
         let (mut value, mut mode) = (value, mode);
         if xattr::is_acl(name) {

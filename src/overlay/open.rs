@@ -105,16 +105,47 @@ pub(crate) fn roots(
         }
         Ok(root)
     };
-    let upper = upper.map(|u| open(u, LayerId::Upper, 0)).transpose()?;
-    let lowers = lowers
+    let upper_root = upper.map(|u| open(u, LayerId::Upper, 0)).transpose()?;
+    let lower_roots = lowers
         .iter()
         .zip(fs_of_lowers)
         .enumerate()
         .map(|(i, (layer, fs))| open(layer, LayerId::Lower(i), *fs))
         .collect::<Result<_>>()?;
+    if let Some(layer) = upper
+        && let Some(writable) = layer.upper()
+    {
+        let reserved = writable.reserved().map_err(|e| {
+            let detail = "work directory";
+            Error::config(OP, layer.label(), e.errno(), LayerId::Work, detail).with_backend(e)
+        })?;
+        traps.extend(reserved.into_iter().map(|ino| (0, ino)));
+    }
+    check_apart(lowers, fs_of_lowers, &traps)?;
     Ok(Roots {
-        lowers,
-        upper,
+        lowers: lower_roots,
+        upper: upper_root,
         traps,
     })
+}
+
+/// No lower may lie inside another layer or the work directory (rule R015).
+fn check_apart(
+    lowers: &[Arc<dyn LayerBackend>],
+    fs_of_lowers: &[usize],
+    traps: &HashSet<(usize, u64)>,
+) -> Result<()> {
+    for (i, (layer, fs)) in lowers.iter().zip(fs_of_lowers).enumerate() {
+        let id = LayerId::Lower(i);
+        let above = layer.ancestors().map_err(|e| {
+            let detail = "cannot look at the directories above";
+            Error::config(OP, layer.label(), e.errno(), id, detail).with_backend(e)
+        })?;
+        if above.iter().any(|ino| traps.contains(&(*fs, *ino))) {
+            let detail = "lies inside another layer or the work directory";
+            let error = Error::config(OP, layer.label(), Errno::ELOOP, id, detail);
+            return Err(error.with_rule("R015"));
+        }
+    }
+    Ok(())
 }

@@ -16,6 +16,7 @@ use crate::overlay::inode::{Inode, Place};
 use crate::overlay::lookup::Found;
 use crate::overlay::mutate::{Spec, Target};
 use crate::overlay::paths::{End, Follow, Last};
+use crate::rules::attr::Change;
 use crate::rules::open;
 use crate::rules::plan::Plan;
 use crate::xattr_name::XattrName;
@@ -416,10 +417,23 @@ impl Core {
     fn existing(&self, base: &Arc<Inode>, path: &Path, options: &OpenOptions) -> Res<Arc<Inode>> {
         let inode = self.walk_path(base, path, !options.no_follow)?;
         open::check_type(inode.file_type, options)?;
-        if open::copies_up(options) && self.upper.is_none() {
-            return Err(Errno::EROFS.into());
+        if open::copies_up(options) {
+            self.upper()?;
+            self.permit_open(&inode, options)?;
         }
         Ok(inode)
+    }
+
+    fn permit_open(&self, inode: &Inode, options: &OpenOptions) -> Res<()> {
+        if options.truncate {
+            self.permit(inode, Change::Truncate)?;
+        }
+        self.permit(
+            inode,
+            Change::Write {
+                append: options.append || !options.writes(),
+            },
+        )
     }
 
     fn open_step(
@@ -471,6 +485,7 @@ impl Core {
             open::check_type(inode.file_type, options)?;
             if open::copies_up(options) {
                 self.upper()?;
+                self.permit_open(inode, options)?;
                 b.upper(inode, data)?;
             }
             return Ok(Opened::Existing(inode.clone()));

@@ -5,8 +5,9 @@
 //! owner, data, extended attributes, mode, times.
 
 use crate::backend::{NewKind, NewNode};
-use crate::meta::{FileType, Metadata, SetAttr, SetTime, Timestamp};
+use crate::meta::{FileType, InodeFlags, Metadata, SetAttr, SetTime, Timestamp};
 use crate::path::Name;
+use crate::rules::attr::protattr;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::xattr_name::{OverlayAttr, XattrName};
 
@@ -23,6 +24,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) xattrs: Vec<XattrName>,
     /// The value for the overlay attribute `origin`; `None`: it is not set.
     pub(crate) origin: Option<Vec<u8>>,
+    /// Its inode flags.
+    pub(crate) flags: InodeFlags,
     /// The place in the upper.
     pub(crate) dir: Obj,
     pub(crate) name: Name,
@@ -122,6 +125,23 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
             },
         );
     }
+    if let Some(value) = protattr(f.flags) {
+        let step = Step::SetOverlay {
+            object,
+            attr: OverlayAttr::Protattr,
+            value: Some(value),
+        };
+        plan.push(Role::Stage, step);
+    }
+    if f.flags.sync || f.flags.noatime {
+        // An upper without such flags is no reason to fail (rule R226).
+        let flags = InodeFlags {
+            append: false,
+            immutable: false,
+            ..f.flags
+        };
+        plan.push(Role::BestEffort, Step::SetFlags { object, flags });
+    }
     let mut attr = SetAttr::like(f.meta);
     (attr.uid, attr.gid) = (None, None);
     plan.push(Role::Stage, Step::SetAttr { object, attr });
@@ -205,6 +225,7 @@ mod tests {
             target: None,
             xattrs: Vec::new(),
             origin: None,
+            flags: InodeFlags::default(),
             dir,
             name: Name::try_from("f").unwrap(),
             dir_times: (Timestamp::new(1, 0), Timestamp::new(2, 0)),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::backend::{NewKind, NewNode, RemoveKind, RenameHow, XattrMode};
 use crate::error::LayerId;
-use crate::meta::SetAttr;
+use crate::meta::{InodeFlags, SetAttr};
 use crate::path::{Name, display_path};
 use crate::xattr_name::{OverlayAttr, XattrName};
 
@@ -93,6 +93,8 @@ pub enum Step {
     },
     /// Sets owner, mode, times.
     SetAttr { object: Obj, attr: SetAttr },
+    /// Sets inode flags.
+    SetFlags { object: Obj, flags: InodeFlags },
     /// Sets the size of a file.
     SetLen { object: Obj, len: u64 },
     /// Makes content durable.
@@ -201,6 +203,7 @@ impl Cost {
             Step::SetXattr { .. }
             | Step::SetOverlay { .. }
             | Step::SetAttr { .. }
+            | Step::SetFlags { .. }
             | Step::SetLen { .. } => {}
         }
         cost
@@ -310,6 +313,7 @@ impl Plan {
                 format!("{verb} {attr} on {}", self.show(*object))
             }
             Step::SetAttr { object, .. } => format!("set attributes of {}", self.show(*object)),
+            Step::SetFlags { object, .. } => format!("set inode flags of {}", self.show(*object)),
             Step::SetLen { object, len } => format!("set size of {} to {len}", self.show(*object)),
             Step::Sync { object } => format!("sync {}", self.show(*object)),
             Step::Link { object, to } => {

@@ -239,7 +239,6 @@ fn one_directory_twice() {
 
 /// Rule R015.
 #[test]
-#[ignore = "not done yet: lowers are not looked for inside other layers"]
 fn a_lower_inside_another_layer() {
     let dirs = Dirs::new();
     std::fs::create_dir_all(dirs.at("lower/in/side")).unwrap();
@@ -297,7 +296,6 @@ fn an_upper_inside_a_lower() {
 
 /// Rule R016 again: so is a work directory.
 #[test]
-#[ignore = "not done yet: the work directory is no trap"]
 fn a_work_directory_inside_a_lower() {
     let dirs = Dirs::new();
     std::fs::create_dir(dirs.at("lower/work")).unwrap();

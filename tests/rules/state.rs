@@ -157,7 +157,6 @@ fn chattr(flags: &str, path: &Path) {
 }
 
 #[test]
-#[ignore = "not yet: the crate neither reads nor copies inode flags"]
 fn r214_immutable_and_append_only_lowers_refuse_changes() {
     let specs = [of([]), of([("/i", file("x")), ("/a", file("x"))])];
     both(specs, |live: &Live| {
@@ -196,7 +195,6 @@ impl Drop for Restore<'_> {
 }
 
 #[test]
-#[ignore = "not yet: the crate neither reads nor copies inode flags"]
 fn r226_sync_and_noatime_flags_are_copied_others_are_not() {
     let specs = [of([]), of([("/f", file("x"))])];
     both(specs, |live: &Live| {
@@ -253,7 +251,6 @@ fn r048_one_whiteout_may_be_kept_in_the_work_directory() {
 }
 
 #[test]
-#[ignore = "not yet: the crate neither reads nor copies inode flags"]
 fn r227_a_file_marked_as_protected_cannot_be_changed() {
     let with = |value: &str| file("x").overlay(OverlayAttr::Protattr, value);
     rule()

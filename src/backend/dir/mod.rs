@@ -30,6 +30,7 @@ mod attr;
 mod create;
 mod fds;
 mod file;
+mod flags;
 mod handle;
 mod mounts;
 mod node;
@@ -167,6 +168,10 @@ impl LayerBackend for DirLayer {
     fn upper(&self) -> Option<&dyn UpperBackend> {
         self.tree.writable.as_ref()?;
         Some(self)
+    }
+
+    fn ancestors(&self) -> Result<Vec<u64>> {
+        open::ancestors(&self.tree)
     }
 
     fn label(&self) -> String {

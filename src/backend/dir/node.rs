@@ -9,6 +9,7 @@ use rustix::io::Errno as Sys;
 use super::attr;
 use super::fds;
 use super::file::DirFile;
+use super::flags;
 use super::resolve::{self, Place, open_beneath, stale};
 use super::stat;
 use super::tree::{DirNode, Location, Origin};
@@ -17,6 +18,7 @@ use crate::backend::{
     Access, Entry, FileHandle, LayerFile, LayerNode, RawEntry, Result, WhiteoutForm,
 };
 use crate::errno::Errno;
+use crate::meta::InodeFlags;
 use crate::meta::{FileType, Metadata};
 use crate::path::Name;
 use crate::sys;
@@ -97,6 +99,10 @@ impl LayerNode for DirNode {
 
     fn overlay_attr(&self, attr: OverlayAttr) -> Result<Option<Vec<u8>>> {
         self.xattr(&attr.full_name(self.tree.identity.namespace))
+    }
+
+    fn flags(&self) -> Result<InodeFlags> {
+        flags::get(self)
     }
 
     fn file_handle(&self) -> Result<Option<FileHandle>> {

@@ -1,6 +1,6 @@
 //! Opening a directory as a layer: the kernel's rules for layer, upper and work directories.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -82,30 +82,49 @@ impl Root {
 
     /// True if this directory is `other` or lies below it.
     fn is_within(&self, other: &Root) -> Result<bool, Error> {
-        let io = |e: rustix::io::Errno| self.fail(e.into(), "cannot look at its parents");
-        let mut found = self.found;
-        let mut at: Option<OwnedFd> = None;
-        loop {
-            let key = stat::key(&found);
-            if key == other.key() {
-                return Ok(true);
-            }
-            let base = at.as_ref().unwrap_or(&self.fd);
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let up = match fds::opening(|| rustix::fs::openat(base, c"..", flags, Mode::empty())) {
-                Ok(up) => up,
-                // What cannot be walked cannot be compared.
-                Err(rustix::io::Errno::ACCESS) => return Ok(false),
-                Err(e) => return Err(io(e)),
-            };
-            let above = statx_fd(up.as_fd()).map_err(io)?;
-            if stat::key(&above) == key && stat::mount(&above) == stat::mount(&found) {
-                return Ok(false); // The root of the namespace is its own parent.
-            }
-            found = above;
-            at = Some(up);
-        }
+        let mut within = false;
+        climb(self.fd.as_fd(), |key| {
+            within |= key == other.key();
+            !within
+        })
+        .map_err(|e| self.fail(e.into(), "cannot look at its parents"))?;
+        Ok(within)
     }
+}
+
+/// Tells `see` the directory `fd` and those above it, nearest first, until it says `false` or the root
+/// of the namespace is reached. What may not be walked is taken for the root.
+fn climb(fd: BorrowedFd<'_>, mut see: impl FnMut(Key) -> bool) -> Result<(), rustix::io::Errno> {
+    let mut found = statx_fd(fd)?;
+    let mut at: Option<OwnedFd> = None;
+    while see(stat::key(&found)) {
+        let base = at.as_ref().map_or(fd, AsFd::as_fd);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let up = match fds::opening(|| rustix::fs::openat(base, c"..", flags, Mode::empty())) {
+            Err(rustix::io::Errno::ACCESS) => return Ok(()),
+            up => up?,
+        };
+        let above = statx_fd(up.as_fd())?;
+        let same = stat::key(&above) == stat::key(&found);
+        if same && stat::mount(&above) == stat::mount(&found) {
+            return Ok(()); // The root of the namespace is its own parent.
+        }
+        found = above;
+        at = Some(up);
+    }
+    Ok(())
+}
+
+/// The directories above a layer's root that lie on its filesystem.
+pub(super) fn ancestors(tree: &Tree) -> crate::backend::Result<Vec<u64>> {
+    let mut all = Vec::new();
+    climb(tree.root.as_fd(), |key| {
+        if key.dev == tree.root_key.dev && key != tree.root_key {
+            all.push(key.ino);
+        }
+        true
+    })?;
+    Ok(all)
 }
 
 fn fail(path: &Path, layer: LayerId, errno: Errno, detail: &str) -> Error {

@@ -1,12 +1,16 @@
 //! The writing half of a directory layer: checks whose node it is, and hands on.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::DirLayer;
 use super::attr;
 use super::create;
+use super::flags;
 use super::relocate::{self, Spot};
+use super::resolve::statx_fd;
 use super::set;
+use super::stat;
 use super::tree::{DirNode, Origin, Tree, Writable, own};
 use super::workdir;
 use crate::backend::{
@@ -14,7 +18,8 @@ use crate::backend::{
     XattrMode,
 };
 use crate::errno::Errno;
-use crate::meta::{FileType, SetAttr};
+
+use crate::meta::{FileType, InodeFlags, SetAttr};
 
 impl DirLayer {
     pub(super) fn writable(&self) -> Result<(&Arc<Tree>, &Writable)> {
@@ -88,6 +93,17 @@ impl UpperBackend for DirLayer {
     fn set_attr(&self, node: &NodeRef, attr: &SetAttr) -> Result<()> {
         let (tree, _) = self.writable()?;
         set::set_attr(tree, own(tree, node)?, attr)
+    }
+
+    fn set_flags(&self, node: &NodeRef, flags: InodeFlags) -> Result<()> {
+        let (tree, _) = self.writable()?;
+        flags::set(own(tree, node)?, flags)
+    }
+
+    fn reserved(&self) -> Result<Vec<u64>> {
+        let (_, w) = self.writable()?;
+        let base = stat::key(&statx_fd(w.workdir.as_fd())?);
+        Ok(vec![base.ino, w.work_key.ino])
     }
 
     fn truncate(&self, node: &NodeRef, len: u64) -> Result<()> {
