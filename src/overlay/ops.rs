@@ -144,11 +144,11 @@ impl Core {
         let Place::Gone(Some(_)) = inode.place() else {
             return Ok(false);
         };
-        let state = inode.state();
-        let real = state.real().ok_or(Errno::ENOENT)?;
-        let nlink = real.metadata().in_layer(self.real_layer(&state))?.nlink;
-        // A lower keeps the name that was hidden.
-        Ok(nlink <= u64::from(state.upper.is_none()))
+        // A lower that lost its name here has no other, whatever links it has in its layer.
+        match inode.upper() {
+            None => Ok(true),
+            Some(upper) => Ok(upper.metadata().in_layer(LayerId::Upper)?.nlink == 0),
+        }
     }
 
     /// Gives an open file a (further) name.

@@ -11,12 +11,12 @@ const ESCAPE: &[u8] = b"overlay.";
 /// The name in a layer under which the merged tree's attribute `name` is stored (rule R279).
 ///
 /// # Errors
-/// `EOPNOTSUPP`: the name would become too long (rule R280).
+/// `EOPNOTSUPP`: the name would become too long (rule R280). `EINVAL`: nothing behind the prefix.
 pub(crate) fn to_layer(name: &XattrName, namespace: XattrNamespace) -> Result<XattrName, Errno> {
     let prefix = namespace.prefix().as_bytes();
     match name.as_bytes().strip_prefix(prefix) {
-        // Without anything behind the prefix it is no name of the overlay's own handler.
-        None | Some(b"") => Ok(name.clone()),
+        None => Ok(name.clone()),
+        Some(b"") => Err(Errno::EINVAL),
         Some(rest) => {
             XattrName::new([prefix, ESCAPE, rest].concat()).map_err(|_| Errno::EOPNOTSUPP)
         }
@@ -40,7 +40,7 @@ pub(crate) fn to_union(raw: &XattrName, namespace: XattrNamespace) -> Option<Xat
 /// names stay private, and a union shows all others under the same names as before.
 ///
 /// # Errors
-/// `EOPNOTSUPP`: the name would become too long (rule R280).
+/// `EOPNOTSUPP`: the name would become too long (rule R280). `EINVAL`: nothing behind the prefix.
 pub(crate) fn translate(
     raw: &XattrName,
     from: XattrNamespace,

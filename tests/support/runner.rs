@@ -232,8 +232,13 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
     stats.ends = ends;
     drop((left, right));
     if rules.check_lowers {
+        // What xfs allocated ahead shows as data until it is written back.
+        let compare = Compare {
+            holes: false,
+            ..Compare::unchanged()
+        };
         for (i, (before, after)) in lowers.iter().zip(lower_snapshots(stack)).enumerate() {
-            if let Some(what) = before.diff_text(&after, &Compare::unchanged(), 5) {
+            if let Some(what) = before.diff_text(&after, &compare, 5) {
                 return Err(diverge(last, format!("lower[{i}] was changed:\n{what}")));
             }
         }
