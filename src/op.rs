@@ -3,7 +3,7 @@
 //! Plans, generators, fuzzers, models and the comparison with the kernel share this alphabet:
 //! [`Op`] says what to do, [`Outcome`] what came of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::backend::{AllocateMode, XattrMode};
 use crate::meta::{DeviceId, FileType, Metadata, SetAttr, StatFs};
@@ -287,6 +287,48 @@ pub enum Op {
 }
 
 impl Op {
+    /// The path, and the second one of a rename, link or copy; `None` for what works on the whole union
+    /// or on an open file.
+    #[must_use]
+    pub fn paths(&self) -> (Option<&Path>, Option<&Path>) {
+        match self {
+            Op::Metadata { path, .. }
+            | Op::ReadLink { path }
+            | Op::ReadDir { path }
+            | Op::Read { path, .. }
+            | Op::GetXattr { path, .. }
+            | Op::ListXattrs { path, .. }
+            | Op::Open { path, .. }
+            | Op::Write { path, .. }
+            | Op::CreateDir { path, .. }
+            | Op::CreateDirAll { path, .. }
+            | Op::Symlink { path, .. }
+            | Op::MakeNode { path, .. }
+            | Op::RemoveFile { path }
+            | Op::RemoveDir { path }
+            | Op::RemoveDirAll { path }
+            | Op::SetLen { path, .. }
+            | Op::SetAttr { path, .. }
+            | Op::SetXattr { path, .. }
+            | Op::RemoveXattr { path, .. }
+            | Op::Allocate { path, .. }
+            | Op::HandleOpen { path, .. } => (Some(path), None),
+            Op::HardLink { from, to } | Op::Rename { from, to, .. } | Op::Copy { from, to } => {
+                (Some(from), Some(to))
+            }
+            Op::HandleLink { to, .. } => (None, Some(to)),
+            Op::HandleRead { .. }
+            | Op::HandleWrite { .. }
+            | Op::HandleMetadata { .. }
+            | Op::HandleSetLen { .. }
+            | Op::HandleSetAttr { .. }
+            | Op::HandleAllocate { .. }
+            | Op::HandleSync { .. }
+            | Op::HandleClose { .. } => (None, None),
+            Op::StatFs | Op::Sync => (None, None),
+        }
+    }
+
     /// The operation's name, such as `"rename"`, as errors carry it.
     #[must_use]
     pub const fn name(&self) -> &'static str {

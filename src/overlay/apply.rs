@@ -92,51 +92,17 @@ fn data_of(core: &Core, path: &Path, size: u64) -> Res<u64> {
 
 /// The public error of an operation.
 fn named(fail: crate::overlay::core::Fail, op: &Op) -> Error {
-    let (path, to) = paths_of(op);
+    let (path, to) = op.paths();
+    let path = path.unwrap_or_else(|| {
+        Path::new(match op {
+            Op::StatFs | Op::Sync => "/",
+            _ => "(open file)",
+        })
+    });
     let error = fail.into_error(op.name(), path);
     match to {
         Some(to) => error.with_to(to),
         None => error,
-    }
-}
-
-/// The one or two paths of an operation; the root for those without.
-fn paths_of(op: &Op) -> (&Path, Option<&Path>) {
-    match op {
-        Op::Metadata { path, .. }
-        | Op::ReadLink { path }
-        | Op::ReadDir { path }
-        | Op::Read { path, .. }
-        | Op::GetXattr { path, .. }
-        | Op::ListXattrs { path, .. }
-        | Op::Open { path, .. }
-        | Op::Write { path, .. }
-        | Op::CreateDir { path, .. }
-        | Op::CreateDirAll { path, .. }
-        | Op::Symlink { path, .. }
-        | Op::MakeNode { path, .. }
-        | Op::RemoveFile { path }
-        | Op::RemoveDir { path }
-        | Op::RemoveDirAll { path }
-        | Op::SetLen { path, .. }
-        | Op::SetAttr { path, .. }
-        | Op::SetXattr { path, .. }
-        | Op::RemoveXattr { path, .. }
-        | Op::Allocate { path, .. }
-        | Op::HandleOpen { path, .. } => (path, None),
-        Op::HardLink { from, to } | Op::Rename { from, to, .. } | Op::Copy { from, to } => {
-            (from, Some(to))
-        }
-        Op::HandleLink { to, .. } => (Path::new("(open file)"), Some(to)),
-        Op::HandleRead { .. }
-        | Op::HandleWrite { .. }
-        | Op::HandleMetadata { .. }
-        | Op::HandleSetLen { .. }
-        | Op::HandleSetAttr { .. }
-        | Op::HandleAllocate { .. }
-        | Op::HandleSync { .. }
-        | Op::HandleClose { .. } => (Path::new("(open file)"), None),
-        Op::StatFs | Op::Sync => (Path::new("/"), None),
     }
 }
 

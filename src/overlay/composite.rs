@@ -168,7 +168,7 @@ pub(crate) fn copy(core: &Arc<Core>, base: &Arc<Inode>, from: &Path, to: &Path) 
                 break;
             }
             let data = part.get(..n).unwrap_or_default();
-            crate::overlay::execute::write_all(&*to.file, data, offset).in_layer(LayerId::Upper)?;
+            crate::overlay::copier::write_all(&*to.file, data, offset).in_layer(LayerId::Upper)?;
             offset += n as u64;
         }
         if offset <= at {

@@ -9,7 +9,6 @@ use crate::backend::{NewKind, NewNode, NodeRef, XattrMode};
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::{FileType, InodeFlags, Metadata, SetAttr, SetTime};
-use crate::op::RenameFlags;
 use crate::overlay::build::{Build, Data};
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::{Inode, Place as InodePlace, State, path_of};
@@ -17,7 +16,7 @@ use crate::overlay::lookup::Found;
 use crate::path::Name;
 use crate::rules::attr::Change;
 use crate::rules::plan::{Obj, Place, Role, Step};
-use crate::rules::{attr, create, remove, rename, xattr};
+use crate::rules::{attr, create, remove, xattr};
 use crate::xattr_name::XattrName;
 
 /// A name in a directory and what it stands for.
@@ -29,7 +28,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    fn inode(&self) -> Res<&Arc<Inode>> {
+    pub(crate) fn inode(&self) -> Res<&Arc<Inode>> {
         self.found.inode().ok_or_else(|| Errno::ENOENT.into())
     }
 }
@@ -122,7 +121,7 @@ impl<T> InLayerErrno<T> for Result<T, Errno> {
 }
 
 /// Whether a directory is merged once it is in the upper, as it is when the rules look at it.
-fn becomes_merged(dir: &Inode) -> bool {
+pub(crate) fn becomes_merged(dir: &Inode) -> bool {
     !dir.state().lowers.is_empty()
 }
 
@@ -261,7 +260,7 @@ impl Build<'_> {
     }
 
     /// Whether the object has an origin once it is in the upper.
-    fn will_have_origin(&self, inode: &Inode) -> Res<bool> {
+    pub(crate) fn will_have_origin(&self, inode: &Inode) -> Res<bool> {
         let state = inode.state();
         match (&state.upper, state.lowers.first()) {
             (None, Some(_)) => Ok(inode.is_dir() || !state.hard_linked),
@@ -316,7 +315,7 @@ impl Build<'_> {
     }
 
     /// Replaces an upper directory of whiteouts by an empty opaque one (rule R129).
-    fn clear(
+    pub(crate) fn clear(
         &mut self,
         inode: &Arc<Inode>,
         node: &NodeRef,
@@ -346,129 +345,6 @@ impl Build<'_> {
             });
         });
         Ok(fresh)
-    }
-
-    /// Refuses a rename that the flags of the objects or directories do not permit.
-    fn permit_rename(&self, old: &Target, new: &Target) -> Res<()> {
-        self.core.permit(&old.dir, Change::RemoveEntry)?;
-        self.core.permit(old.inode()?, Change::Name)?;
-        match new.found.inode() {
-            None => self.core.permit(&new.dir, Change::AddEntry),
-            Some(inode) => {
-                self.core.permit(&new.dir, Change::RemoveEntry)?;
-                self.core.permit(inode, Change::Name)
-            }
-        }
-    }
-
-    fn side(&self, target: &Target, positive: bool) -> Res<rename::Side> {
-        let mut side = rename::Side {
-            parent_merged: becomes_merged(&target.dir),
-            whiteout: target.found.is_whiteout(),
-            lower_positive: positive,
-            ..rename::Side::default()
-        };
-        if let Some(inode) = target.found.inode() {
-            let state = inode.state();
-            side.exists = true;
-            side.is_dir = inode.is_dir();
-            side.merged_or_lower = state.upper.is_none() || state.is_merged(side.is_dir);
-            side.pure_upper = state.upper.is_some() && state.is_pure_upper();
-            side.opaque = state.opaque;
-        }
-        Ok(side)
-    }
-
-    /// Renames (rules R139 to R155). Answers whether anything was to do.
-    pub(crate) fn rename(
-        &mut self,
-        old: &Target,
-        new: &Target,
-        flags: RenameFlags,
-        wants_dir: (bool, bool),
-    ) -> Res<bool> {
-        let core = self.core;
-        let source = old.inode()?.clone();
-        let same_dir = Arc::ptr_eq(&old.dir, &new.dir);
-        let mut facts = rename::Facts {
-            old: self.side(old, false)?,
-            new: self.side(new, false)?,
-            same_dir,
-            flags,
-            features: core.features,
-        };
-        let same = match new.found.inode() {
-            Some(other) => core.is_same(&source, other)?,
-            None => false,
-        };
-        let new_in_old = source.is_dir() && new.dir.is_within(&source);
-        let old_in_new = new
-            .found
-            .inode()
-            .is_some_and(|n| n.is_dir() && old.dir.is_within(n));
-        if !rename::check(&facts, same, new_in_old, old_in_new, wants_dir)? {
-            return Ok(false);
-        }
-        self.permit_rename(old, new)?;
-        rename::can_move(&facts).map_err(|e| Fail::rule(e, "R141"))?;
-        let mut whiteouts = Vec::new();
-        if rename::checks_target_empty(&facts)
-            && let Some(inode) = new.found.inode()
-        {
-            let emptiness = core.emptiness(inode)?;
-            if !emptiness.empty {
-                return Err(Fail::rule(Errno::ENOTEMPTY, "R143"));
-            }
-            whiteouts = emptiness.upper_whiteouts;
-        }
-        facts.old.lower_positive = core.is_lower_positive(&old.dir, &old.name, &old.found)?;
-        facts.old.origin = self.will_have_origin(&source)?;
-        if let Some(inode) = new.found.inode() {
-            facts.new.origin = self.will_have_origin(inode)?;
-        }
-        let decision = rename::decide(&facts);
-        let old_obj = self.upper(&source, Data::Full)?;
-        let new_dir = self.upper(&new.dir, Data::Full)?;
-        let old_dir = self.upper(&old.dir, Data::Full)?;
-        let to = Place {
-            dir: new_dir,
-            name: new.name.clone(),
-        };
-        let from = Place {
-            dir: old_dir,
-            name: old.name.clone(),
-        };
-        let new_obj = match new.found.inode() {
-            Some(inode) if flags.exchange => Some(self.upper(inode, Data::Full)?),
-            _ => None,
-        };
-        if let Some(inode) = new.found.inode()
-            && let Some(node) = inode.upper()
-            && !whiteouts.is_empty()
-        {
-            self.clear(inode, &node, to.clone(), whiteouts)?;
-        }
-        if decision.new_parent_impure {
-            self.mark_impure(&new.dir, new_dir);
-        }
-        if decision.old_parent_impure {
-            self.mark_impure(&old.dir, old_dir);
-        }
-        let (commit, opaque_old, opaque_new) =
-            rename::plan(&mut self.plan, decision, old_obj, new_obj, from, to);
-        if let Some(step) = opaque_old {
-            let inode = source.clone();
-            self.then(step, move |_| inode.update(|s| s.opaque = true));
-        }
-        let other = new.found.inode().cloned();
-        if let (Some(step), Some(inode)) = (opaque_new, other.clone()) {
-            self.then(step, move |_| inode.update(|s| s.opaque = true));
-        }
-        let (old, new) = (old.clone(), new.clone());
-        self.then(commit, move |_| {
-            moved(&source, other.as_ref(), &old, &new, flags.exchange)
-        });
-        Ok(true)
     }
 
     /// Sets attributes (rules R198, R218).
@@ -581,33 +457,11 @@ impl Build<'_> {
 }
 
 /// After a removal: the object has no name here any more.
-fn unname(inode: &Arc<Inode>, dir: &Arc<Inode>, name: &Name) {
+pub(crate) fn unname(inode: &Arc<Inode>, dir: &Arc<Inode>, name: &Name) {
     if let InodePlace::At(parent, own) = inode.place()
         && Arc::ptr_eq(&parent, dir)
         && own == *name
     {
         inode.set_place(InodePlace::Gone(Some((parent, own))));
     }
-}
-
-/// After a rename: names and places follow.
-fn moved(
-    source: &Arc<Inode>,
-    other: Option<&Arc<Inode>>,
-    old: &Target,
-    new: &Target,
-    exchange: bool,
-) {
-    old.dir.forget(&old.name);
-    new.dir.forget(&new.name);
-    if let Some(other) = other {
-        if exchange {
-            other.set_place(InodePlace::At(old.dir.clone(), old.name.clone()));
-            old.dir.set_child(&old.name, other);
-        } else {
-            unname(other, &new.dir, &new.name);
-        }
-    }
-    source.set_place(InodePlace::At(new.dir.clone(), new.name.clone()));
-    new.dir.set_child(&new.name, source);
 }

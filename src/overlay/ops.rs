@@ -8,16 +8,13 @@ use crate::backend::{NewKind, SyncScope, XattrMode};
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::SetAttr;
-use crate::op::{OpenOptions, RenameFlags};
-use crate::overlay::build::{Build, Data};
+use crate::op::RenameFlags;
+use crate::overlay::build::Build;
 use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::file::File;
 use crate::overlay::inode::{Inode, Place};
-use crate::overlay::lookup::Found;
 use crate::overlay::mutate::{Spec, Target};
 use crate::overlay::paths::{End, Follow, Last};
-use crate::rules::attr::Change;
-use crate::rules::open;
 use crate::rules::plan::Plan;
 use crate::xattr_name::XattrName;
 
@@ -341,175 +338,6 @@ impl Core {
             _ => Ok(()),
         }
     }
-
-    /// `open(2)` of a file. Answers the file, opened, created or truncated as asked for.
-    pub(crate) fn open(
-        self: &Arc<Self>,
-        base: &Arc<Inode>,
-        path: &Path,
-        options: &OpenOptions,
-    ) -> Res<File> {
-        let inode = match self.open_inode(None, base, path, options)? {
-            Opened::Existing(inode) => inode,
-            Opened::New(inode) => {
-                return File::open(self.clone(), inode, options);
-            }
-        };
-        if inode.is_dir() {
-            return Err(Errno::EISDIR.into());
-        }
-        let file = File::open(self.clone(), inode, options)?;
-        if options.truncate {
-            file.truncate_opened()?;
-        }
-        Ok(file)
-    }
-
-    /// What opening does to the layers, without keeping anything open.
-    pub(crate) fn plan_open(
-        &self,
-        plan: &mut Plan,
-        base: &Arc<Inode>,
-        path: &Path,
-        options: &OpenOptions,
-    ) -> Res<()> {
-        self.open_inode(Some(plan), base, path, options).map(|_| ())
-    }
-
-    fn open_inode(
-        &self,
-        plan: Option<&mut Plan>,
-        base: &Arc<Inode>,
-        path: &Path,
-        options: &OpenOptions,
-    ) -> Res<Opened> {
-        open::check(options)?;
-        if plan.is_none() && !options.tmpfile && !options.create && !options.create_new {
-            // The common case needs no exclusive access.
-            let tree = self.read();
-            let inode = self.existing(base, path, options)?;
-            if !open::copies_up(options) || inode.upper().is_some() {
-                drop(tree);
-                return Ok(Opened::Existing(inode));
-            }
-        }
-        let made: std::sync::Mutex<Option<Opened>> = std::sync::Mutex::new(None);
-        let build = |b: &mut Build<'_>| {
-            let opened = self.open_step(b, base, path, options)?;
-            *made
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(opened);
-            Ok(())
-        };
-        match plan {
-            Some(plan) => *plan = self.plan_only(build)?.plan,
-            None => {
-                self.mutate(build)?;
-            }
-        }
-        let opened = made
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(opened.ok_or(Errno::EIO)?)
-    }
-
-    /// An existing object as `open(2)` without creating finds it.
-    fn existing(&self, base: &Arc<Inode>, path: &Path, options: &OpenOptions) -> Res<Arc<Inode>> {
-        let inode = self.walk_path(base, path, !options.no_follow)?;
-        open::check_type(inode.file_type, options)?;
-        if open::copies_up(options) {
-            self.upper()?;
-            self.permit_open(&inode, options)?;
-        }
-        Ok(inode)
-    }
-
-    fn permit_open(&self, inode: &Inode, options: &OpenOptions) -> Res<()> {
-        if options.truncate {
-            self.permit(inode, Change::Truncate)?;
-        }
-        self.permit(
-            inode,
-            Change::Write {
-                append: options.append || !options.writes(),
-            },
-        )
-    }
-
-    fn open_step(
-        &self,
-        b: &mut Build<'_>,
-        base: &Arc<Inode>,
-        path: &Path,
-        options: &OpenOptions,
-    ) -> Res<Opened> {
-        if options.tmpfile {
-            let dir = self.walk_path(base, path, !options.no_follow)?;
-            if !dir.is_dir() {
-                return Err(Errno::ENOTDIR.into());
-            }
-            self.upper()?;
-            return Ok(Opened::New(b.tmpfile(&dir, options.mode)?));
-        }
-        let data = if options.truncate {
-            Data::Truncate
-        } else {
-            Data::Full
-        };
-        if !options.create && !options.create_new {
-            let inode = self.existing(base, path, options)?;
-            if open::copies_up(options) {
-                b.upper(&inode, data)?;
-            }
-            return Ok(Opened::Existing(inode));
-        }
-        let follow = match options.no_follow || options.create_new {
-            true => Follow::No,
-            false => Follow::ToCreate,
-        };
-        let last = self.walk_to_last(base, path, follow)?;
-        let taken = if options.create_new {
-            Errno::EEXIST
-        } else {
-            Errno::EISDIR
-        };
-        let name = last.name_or(taken)?;
-        if last.wants_dir {
-            return Err(Errno::EISDIR.into());
-        }
-        let found = self.lookup(&last.dir, &name)?;
-        if let Found::Inode(inode) = &found {
-            if options.create_new {
-                return Err(Errno::EEXIST.into());
-            }
-            open::check_type(inode.file_type, options)?;
-            if open::copies_up(options) {
-                self.upper()?;
-                self.permit_open(inode, options)?;
-                b.upper(inode, data)?;
-            }
-            return Ok(Opened::Existing(inode.clone()));
-        }
-        if last.dir.is_gone() {
-            return Err(Errno::ENOENT.into());
-        }
-        let target = Target {
-            dir: last.dir,
-            name,
-            found,
-        };
-        let spec = Spec {
-            kind: NewKind::File,
-            mode: options.mode,
-        };
-        Ok(Opened::New(b.create(&target, &spec)?))
-    }
-}
-
-/// What opening found or made.
-enum Opened {
-    Existing(Arc<Inode>),
-    New(Arc<Inode>),
 }
 
 /// Longest symlink target in bytes (`PATH_MAX` without the final NUL).
