@@ -167,3 +167,28 @@ fn a_union_is_a_layer() {
     assert_eq!(inner.read("/d/f").unwrap(), b"inner");
     assert_eq!(outer.into_layers().lowers.len(), 1);
 }
+
+#[test]
+fn planning_several_attributes_counts_the_copy_up_once() {
+    let overlay = overlay();
+    let attr = SetAttr {
+        uid: Some(1),
+        ..SetAttr::mode(0o600)
+    };
+    let op = layerstack::Op::SetAttr {
+        path: "/d/f".into(),
+        follow: true,
+        attr,
+    };
+    let plan = overlay.plan(&op).unwrap();
+    assert_eq!(plan.cost().data_bytes, 10, "{plan}");
+    assert_eq!(plan.cost().files_created, 1);
+    assert!(
+        overlay.changes().unwrap().is_empty(),
+        "planning does nothing"
+    );
+    overlay.apply(&op).unwrap();
+    let meta = overlay.metadata("/d/f").unwrap();
+    assert_eq!((meta.mode, meta.uid), (0o600, 1));
+    assert_eq!(overlay.plan(&op).unwrap().cost().data_bytes, 0);
+}

@@ -283,7 +283,7 @@ impl Core {
     /// As [`Core::set_attr`], by path.
     pub(crate) fn set_attr_at(
         &self,
-        mut run: Run<'_>,
+        run: Run<'_>,
         base: &Arc<Inode>,
         path: &Path,
         follow: bool,
@@ -294,17 +294,17 @@ impl Core {
             let _tree = self.read();
             return self.walk_path(base, path, follow).map(|_| ());
         }
-        for part in parts {
-            let once = match &mut run {
-                Run::Apply => Run::Apply,
-                Run::Plan(plan) => Run::Plan(plan),
-            };
-            self.run(once, |b| {
-                let inode = self.walk_path(base, path, follow)?;
-                b.set_attr(&inode, &part)
-            })?;
+        let set = |b: &mut Build<'_>, parts: &[SetAttr]| {
+            let inode = self.walk_path(base, path, follow)?;
+            parts.iter().try_for_each(|part| b.set_attr(&inode, part))
+        };
+        match run {
+            // Together, since the parts share the copy-up.
+            Run::Plan(_) => self.run(run, |b| set(b, &parts)),
+            Run::Apply => parts
+                .chunks(1)
+                .try_for_each(|part| self.run(Run::Apply, |b| set(b, part))),
         }
-        Ok(())
     }
 
     /// `setxattr(2)` (`Some`) or `removexattr(2)`.
