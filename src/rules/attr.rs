@@ -130,7 +130,7 @@ mod tests {
             assert_eq!(permits(InodeFlags::default(), change), Ok(()));
         }
         assert_eq!(protattr(append).as_deref(), Some(&b"a"[..]));
-        assert_eq!(parse_protattr(b"ai").immutable, true);
+        assert!(parse_protattr(b"ai").immutable);
         assert_eq!(parse_protattr(b"xi"), InodeFlags::default());
     }
 
