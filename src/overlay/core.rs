@@ -203,7 +203,7 @@ impl Core {
             lowers,
             upper,
             work,
-            features: options.features(),
+            features: options.features(namespace),
             options,
             namespace,
             identity: FsIdentity::new(FsId::unique(), namespace),

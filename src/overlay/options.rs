@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::rules::Features;
+use crate::xattr_name::XattrNamespace;
 
 /// How far a copy-up has come.
 #[derive(Debug)]
@@ -82,8 +83,13 @@ impl OverlayOptions {
         self
     }
 
-    pub(crate) fn features(&self) -> Features {
-        Features::DEFAULT
+    /// The features of a union whose attributes are in `namespace`: without `trusted.` attributes
+    /// nobody vouches for redirects, so they are not followed (rule R029).
+    pub(crate) fn features(&self, namespace: XattrNamespace) -> Features {
+        Features {
+            redirect_follow: namespace == XattrNamespace::Trusted,
+            ..Features::DEFAULT
+        }
     }
 }
 

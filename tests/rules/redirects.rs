@@ -207,3 +207,27 @@ fn r177_in_the_bottom_layer_too() {
         .fails(stat("/low"), Errno::EPERM)
         .run();
 }
+
+/// On the crate alone: the kernel says the same to a mount with `userxattr`, which the differential
+/// runner's ordinary users have.
+#[test]
+fn r029_r165_with_userxattr_redirects_are_not_followed() {
+    use layerstack::backend::memory::MemLayer;
+    use layerstack::{LayerStack, OverlayAttr, XattrNamespace};
+    let shown = |namespace| {
+        let layer = || MemLayer::builder().namespace(namespace);
+        let low = layer().file("old/f", "").build().unwrap();
+        let top = layer()
+            .dir("new", 0o755)
+            .overlay_attr("new", OverlayAttr::Redirect, "old")
+            .build()
+            .unwrap();
+        let stack = LayerStack::from_top([top, low]).unwrap();
+        stack
+            .metadata("/new/f")
+            .map(|m| m.is_file())
+            .map_err(|e| e.errno())
+    };
+    assert_eq!(shown(XattrNamespace::Trusted), Ok(true));
+    assert_eq!(shown(XattrNamespace::User), Err(layerstack::Errno::EPERM));
+}
