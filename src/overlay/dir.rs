@@ -57,7 +57,8 @@ impl Dir {
     /// Renames `from` in this directory to `to` in `to_dir`.
     ///
     /// # Errors
-    /// As [`Overlay::rename_with`]; `EXDEV` if `to_dir` is of another union.
+    /// As [`Overlay::rename_with`](crate::Overlay::rename_with); `EXDEV` if `to_dir` is of another
+    /// union.
     pub fn rename_to(
         &self,
         from: impl AsRef<Path>,
