@@ -125,7 +125,7 @@ struct Inner {
 }
 
 /// What the engine's methods return.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// An error of `op` on `path`.

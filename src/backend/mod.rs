@@ -255,7 +255,7 @@ impl From<std::io::Error> for BackendError {
 }
 
 /// What a backend's methods return.
-pub type Result<T> = std::result::Result<T, BackendError>;
+pub type Result<T, E = BackendError> = std::result::Result<T, E>;
 
 /// A handle to a node of a layer. It survives rename and removal of the node.
 pub type NodeRef = Arc<dyn LayerNode>;
