@@ -12,6 +12,149 @@
 //! [`LayerFile`]. What the backend lacks, it says in [`Capabilities`]; it never ignores a request
 //! silently.
 //!
+//! A whole read-only layer: files by path, as an archive's index or an embedded tree would have them.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::ops::Range;
+//! use std::sync::Arc;
+//!
+//! use layerstack::backend::memory::MemLayer;
+//! use layerstack::backend::{
+//!     Access, Capabilities, Entry, FsId, FsIdentity, LayerBackend, LayerFile, LayerNode, NodeRef,
+//!     RawEntry, Result,
+//! };
+//! use layerstack::{
+//!     Errno, FileType, LayerStack, Metadata, Name, OverlayAttr, Overlay, StatFs, XattrName,
+//!     XattrNamespace,
+//! };
+//!
+//! /// A directory, or a file's content; `ino` is its number in the tree.
+//! #[derive(Debug)]
+//! enum Kind {
+//!     Dir(BTreeMap<Name, Arc<Node>>),
+//!     File(&'static [u8]),
+//! }
+//!
+//! #[derive(Debug)]
+//! struct Node {
+//!     ino: u64,
+//!     kind: Kind,
+//! }
+//!
+//! /// What the node reference is: the tree never changes, so it is the node itself.
+//! #[derive(Debug)]
+//! struct Handle(Arc<Node>);
+//!
+//! impl LayerNode for Handle {
+//!     fn metadata(&self) -> Result<Metadata> {
+//!         let mut meta = match &self.0.kind {
+//!             Kind::Dir(_) => Metadata::new(FileType::Directory, 0o755),
+//!             Kind::File(_) => Metadata::new(FileType::Regular, 0o644),
+//!         };
+//!         if let Kind::File(data) = self.0.kind {
+//!             meta.size = data.len() as u64;
+//!         }
+//!         meta.ino = self.0.ino;
+//!         Ok(meta)
+//!     }
+//!     fn lookup(&self, name: &Name) -> Result<Option<Entry>> {
+//!         let Kind::Dir(children) = &self.0.kind else { return Err(Errno::ENOTDIR.into()) };
+//!         let Some(child) = children.get(name) else { return Ok(None) };
+//!         let handle = Handle(child.clone());
+//!         let meta = LayerNode::metadata(&handle)?;
+//!         Ok(Some(Entry::Node(Arc::new(handle), meta)))
+//!     }
+//!     fn list(&self) -> Result<Vec<RawEntry>> {
+//!         let Kind::Dir(children) = &self.0.kind else { return Err(Errno::ENOTDIR.into()) };
+//!         let raw = |(name, node): (&Name, &Arc<Node>)| RawEntry {
+//!             name: name.clone(),
+//!             file_type: None, // Not told: the engine looks where it matters.
+//!             ino: node.ino,
+//!         };
+//!         Ok(children.iter().map(raw).collect())
+//!     }
+//!     fn read_link(&self) -> Result<Vec<u8>> {
+//!         Err(Errno::EINVAL.into())
+//!     }
+//!     fn xattr(&self, _: &XattrName) -> Result<Option<Vec<u8>>> {
+//!         Ok(None)
+//!     }
+//!     fn xattrs(&self) -> Result<Vec<XattrName>> {
+//!         Ok(Vec::new())
+//!     }
+//!     fn overlay_attr(&self, _: OverlayAttr) -> Result<Option<Vec<u8>>> {
+//!         Ok(None)
+//!     }
+//!     fn open(&self, access: Access) -> Result<Box<dyn LayerFile>> {
+//!         match (&self.0.kind, access) {
+//!             (Kind::Dir(_), _) => Err(Errno::EISDIR.into()),
+//!             (Kind::File(_), Access::Read) => Ok(Box::new(Handle(self.0.clone()))),
+//!             _ => Err(Errno::EROFS.into()),
+//!         }
+//!     }
+//! }
+//!
+//! impl LayerFile for Handle {
+//!     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+//!         let Kind::File(data) = self.0.kind else { return Err(Errno::EISDIR.into()) };
+//!         let rest = usize::try_from(offset).ok().and_then(|at| data.get(at..)).unwrap_or(&[]);
+//!         let n = rest.len().min(buf.len());
+//!         buf[..n].copy_from_slice(&rest[..n]);
+//!         Ok(n)
+//!     }
+//!     fn metadata(&self) -> Result<Metadata> {
+//!         LayerNode::metadata(self)
+//!     }
+//!     fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
+//!         let size = LayerNode::metadata(self)?.size;
+//!         Ok((offset < size).then_some(offset..size))
+//!     }
+//! }
+//!
+//! #[derive(Debug)]
+//! struct Embedded {
+//!     root: Arc<Node>,
+//!     capabilities: Capabilities,
+//!     identity: FsIdentity,
+//! }
+//!
+//! impl LayerBackend for Embedded {
+//!     fn capabilities(&self) -> &Capabilities {
+//!         &self.capabilities
+//!     }
+//!     fn identity(&self) -> &FsIdentity {
+//!         &self.identity
+//!     }
+//!     fn root(&self) -> Result<NodeRef> {
+//!         Ok(Arc::new(Handle(self.root.clone())))
+//!     }
+//!     fn statfs(&self) -> Result<StatFs> {
+//!         Ok(StatFs { name_bytes_max: 255, ..StatFs::default() })
+//!     }
+//! }
+//!
+//! # fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+//! let motd = Node { ino: 3, kind: Kind::File(b"hello") };
+//! let etc = Kind::Dir(BTreeMap::from([(Name::new("motd")?, Arc::new(motd))]));
+//! let etc = Arc::new(Node { ino: 2, kind: etc });
+//! let root = Kind::Dir(BTreeMap::from([(Name::new("etc")?, etc)]));
+//! let layer = Embedded {
+//!     root: Arc::new(Node { ino: 1, kind: root }),
+//!     capabilities: Capabilities::read_only(),
+//!     identity: FsIdentity::new(FsId::unique(), XattrNamespace::Trusted),
+//! };
+//! let overlay = Overlay::new(&LayerStack::from_top([layer])?, MemLayer::new())?;
+//! overlay.write("/etc/issue", b"new")?;
+//! overlay.remove_file("/etc/motd")?;
+//! assert_eq!(overlay.read_dir("/etc")?.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The feature `testing` has a conformance suite for backends
+//! (`layerstack::testing::conformance`).
+//!
 //! # Contract common to all methods
 //!
 //! - **Nodes are addressed by handle and one name**, never by a path. A [`NodeRef`] stays the same
