@@ -263,15 +263,19 @@ impl Plan {
     #[must_use]
     pub fn describe(&self, step: &Step) -> String {
         match step {
-            Step::Create { at, node, .. } => {
+            Step::Create { at, node, object } => {
                 format!(
-                    "create {} {:04o} as {}",
+                    "create {} {:04o} for {} as {}",
                     node.kind.file_type(),
                     node.mode,
+                    self.show(*object),
                     self.show_place(at)
                 )
             }
-            Step::Tmpfile { dir, .. } => format!("create an unnamed file in {}", self.show(*dir)),
+            Step::Tmpfile { dir, object, .. } => {
+                let (object, dir) = (self.show(*object), self.show(*dir));
+                format!("create an unnamed file for {object} in {dir}")
+            }
             Step::Whiteout { at } => format!("create whiteout {}", self.show_place(at)),
             Step::CopyData {
                 from,
