@@ -192,9 +192,8 @@ fn cache() -> PathBuf {
     path
 }
 
-/// The version of Debian to take.
+/// The version of Debian to take, from the mirror that debootstrap knows by itself.
 const SUITE: &str = "bookworm";
-const MIRROR: &str = "";
 
 /// A minimal Debian and some packages for it; why not, if they cannot be had.
 pub fn debian() -> Result<(PathBuf, PathBuf), String> {
@@ -207,7 +206,7 @@ pub fn debian() -> Result<(PathBuf, PathBuf), String> {
         let made = new.path().join("base");
         let mut command = Command::new("unshare");
         command.args(["-m", "debootstrap", "--variant=minbase", SUITE]);
-        try_run(command.arg(&made).arg(MIRROR))?;
+        try_run(command.arg(&made))?;
         for left in ["var/cache/apt/archives", "var/lib/apt/lists"] {
             let _ = std::fs::remove_dir_all(made.join(left));
             std::fs::create_dir_all(made.join(left)).unwrap();
