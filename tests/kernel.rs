@@ -23,7 +23,7 @@ use layerstack::testing::spec::Piece;
 use layerstack::testing::strategy::Profile;
 use layerstack::testing::{Case, LayerSpec, NodeSpec, TreeSnapshot};
 use layerstack::{Errno, Op, Outcome, RenameFlags};
-use support::fs::Fs;
+use support::fs::{Fs, require_fs};
 use support::namespace::{as_user, in_mount_namespace, require_kernel};
 use support::ours::{DirSystem, MemSystem};
 use support::runner::{Campaign, Pair};
@@ -49,7 +49,7 @@ const MEMORY: Pair<'static> = Pair {
 
 /// The kernel against the engine on directories.
 fn judge(name: &'static str, layout: Layout) {
-    if require_kernel() {
+    if require_fs(&layout.kinds()) {
         in_mount_namespace(|| engine(name, layout, Profile::root()).run(DIRS));
     }
 }
@@ -137,7 +137,7 @@ fn memory_equals_the_kernel() {
 }
 
 fn run(campaign: Campaign) {
-    if require_kernel() {
+    if require_fs(&campaign.layout.kinds()) {
         in_mount_namespace(|| campaign.run(TWICE));
     }
 }

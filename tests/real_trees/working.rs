@@ -6,13 +6,13 @@ use layerstack::Overlay;
 
 use crate::comparing::check;
 use crate::site::{Site, copy_all, sh};
-use crate::support::fs::Fs;
-use crate::support::namespace::{in_mount_namespace, require_kernel};
+use crate::support::fs::{Fs, require_fs};
+use crate::support::namespace::in_mount_namespace;
 
 /// The stack as the kernel left it; changed by the crate; shown by the kernel; worked on by the
 /// kernel again.
 fn in_turns(fs: Fs, fill: impl Fn(&Path) + Sync, first: &str, ours: fn(&Overlay), then: &str) {
-    if !require_kernel() {
+    if !require_fs(&[fs]) {
         return;
     }
     in_mount_namespace(|| {

@@ -13,8 +13,8 @@ use layerstack::testing::{Case, LayerSpec};
 use layerstack::{Errno, Metadata, Op, Outcome, XattrNamespace, display_path};
 
 use crate::seen::{Seen, lines_of};
-use crate::support::fs::{Fs, Mounted};
-use crate::support::namespace::{in_mount_namespace, require_kernel};
+use crate::support::fs::{Fs, Mounted, require_fs};
+use crate::support::namespace::in_mount_namespace;
 use crate::support::ours::{DirSystem, MemSystem};
 use crate::support::runner::{Campaign, Pair, Rules};
 use crate::support::system::{KernelSystem, Layout, OpenFn, Stack, System};
@@ -247,7 +247,7 @@ impl Rule {
             let memory = MemSystem::of_case(&self.case, self.namespace);
             self.walk("memory", memory.expect("open in memory"));
         }
-        if require_kernel() {
+        if require_fs(&self.layout.kinds()) {
             in_mount_namespace(|| self.with_kernel());
         }
     }

@@ -39,6 +39,17 @@ impl Fs {
         }
     }
 
+    /// The program that makes it, if it is not installed.
+    fn missing(self) -> Option<&'static str> {
+        let program = match self {
+            Fs::Tmpfs => return None,
+            Fs::Ext4 => "mkfs.ext4",
+            Fs::Xfs => "mkfs.xfs",
+            Fs::Btrfs => "mkfs.btrfs",
+        };
+        (!is_installed(program)).then_some(program)
+    }
+
     fn image(self) -> &'static Image {
         static IMAGES: [OnceLock<Image>; 3] = [const { OnceLock::new() }; 3];
         IMAGES[self as usize - 1].get_or_init(|| self.make_image())
@@ -99,6 +110,22 @@ impl Fs {
             ),
         };
         done.unwrap_or_else(|e| panic!("mount {} at {}: {e}", self.name(), at.display()));
+    }
+}
+
+/// True if a program of this name can be started.
+pub fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// As [`require_kernel`](super::namespace::require_kernel), for tests on these filesystems: their
+/// programs must be installed.
+#[must_use]
+pub fn require_fs(kinds: &[Fs]) -> bool {
+    match kinds.iter().find_map(|kind| kind.missing()) {
+        Some(program) => super::namespace::skip(&format!("{program} is not installed")),
+        None => super::namespace::require_kernel(),
     }
 }
 

@@ -43,7 +43,18 @@ pub fn no_kernel() -> Option<String> {
     if !known.split_whitespace().any(|word| word == "overlay") {
         return Some("no overlay in /proc/filesystems".into());
     }
-    None
+    let programs = [
+        "losetup",
+        "mkfs.ext4",
+        "chattr",
+        "lsattr",
+        "setpriv",
+        "unshare",
+    ];
+    let missing = programs
+        .into_iter()
+        .find(|program| !super::fs::is_installed(program));
+    missing.map(|program| format!("{program} is not installed"))
 }
 
 /// True if the tests that need a kernel can run (in a child of [`as_user`] too). Otherwise prints why not; with `REQUIRE_KERNEL=1`
@@ -56,6 +67,11 @@ pub fn require_kernel() -> bool {
     let Some(reason) = no_kernel() else {
         return true;
     };
+    skip(&reason)
+}
+
+/// Prints why a test is skipped; with `REQUIRE_KERNEL=1` that is a failure. Answers `false`.
+pub fn skip(reason: &str) -> bool {
     let required = std::env::var_os("REQUIRE_KERNEL").is_some_and(|v| v == "1");
     assert!(!required, "REQUIRE_KERNEL=1, but {reason}");
     eprintln!("skipped: {reason}");
