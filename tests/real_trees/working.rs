@@ -6,12 +6,17 @@ use layerstack::Overlay;
 
 use crate::comparing::check;
 use crate::site::{Site, copy_all, sh};
-use crate::support::fs::{Fs, require_fs};
-use crate::support::namespace::in_mount_namespace;
+use crate::support::fs::{Fs, is_installed, require_fs};
+use crate::support::namespace::{in_mount_namespace, skip};
 
 /// The stack as the kernel left it; changed by the crate; shown by the kernel; worked on by the
 /// kernel again.
 fn in_turns(fs: Fs, fill: impl Fn(&Path) + Sync, first: &str, ours: fn(&Overlay), then: &str) {
+    let programs = ["git", "make", "cc", "tar", "setfattr"];
+    if let Some(missing) = programs.iter().find(|p| !is_installed(p)) {
+        skip(&format!("{missing} is not installed"));
+        return;
+    }
     if !require_fs(&[fs]) {
         return;
     }
