@@ -230,14 +230,23 @@ impl Core {
                 continue;
             }
             let layer = layers.get(entry.layer).copied().unwrap_or(LayerId::Upper);
-            let impure = layer == LayerId::Upper && state.impure && self.same_fs;
+            let upper = layer == LayerId::Upper && self.same_fs;
+            let impure = upper && state.impure;
+            // The kernel marks the directory when it looks up a directory in it that is merged
+            // (rule R065). Reading writes nothing here, so such names are asked as if it were marked.
+            let merges = upper
+                && !state.lowers.is_empty()
+                && matches!(entry.file_type, Some(FileType::Directory) | None);
             let mut ino = entry.ino;
-            if entry.check || impure {
-                // A failing lookup drops the name from a merged listing (rule R110).
+            if entry.check || impure || merges {
                 match self.lookup(dir, &entry.name) {
-                    Ok(Found::Inode(inode)) if impure => ino = self.listed_ino(&inode, ino)?,
+                    Ok(Found::Inode(inode)) if impure || merges => {
+                        ino = self.listed_ino(&inode, ino)?;
+                    }
                     Ok(Found::Inode(_)) => {}
-                    Ok(Found::Nothing { .. }) | Err(_) => continue,
+                    // A failing lookup drops the name from a marked listing (rule R110).
+                    Ok(Found::Nothing { .. }) | Err(_) if entry.check || impure => continue,
+                    Ok(Found::Nothing { .. }) | Err(_) => {}
                 }
             }
             out.push(Listed {

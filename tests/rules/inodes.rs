@@ -173,3 +173,14 @@ fn r273_r274_hints_never_change_which_names_exist() {
         .lists("/d", &["low", "up"])
         .run();
 }
+
+/// R105 with R065: a merged directory whose upper has no origin yet is listed by the number that
+/// `stat` shows, although reading does not store the origin.
+#[test]
+fn r105_a_merged_directory_without_origin_is_listed_by_its_own_number() {
+    both([of([("/d", dir())]), of([("/d", dir())])], |live: &Live| {
+        let ours = live.overlay.read_dir("/").unwrap();
+        let listed = ours.iter().find(|e| e.name.as_bytes() == b"d").unwrap().ino;
+        assert_eq!(listed, live.overlay.metadata("/d").unwrap().ino);
+    });
+}

@@ -208,8 +208,8 @@ fn r177_in_the_bottom_layer_too() {
         .run();
 }
 
-/// On the crate alone: the kernel says the same to a mount with `userxattr`, which the differential
-/// runner's ordinary users have.
+/// On the crate alone. A kernel mount with `userxattr` of the same layers was tried by hand (EPERM); the
+/// random runs of ordinary users generate no redirects.
 #[test]
 fn r029_r165_with_userxattr_redirects_are_not_followed() {
     use layerstack::backend::memory::MemLayer;
