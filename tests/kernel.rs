@@ -103,7 +103,9 @@ fn directories_are_handed_over() {
         HandOver::open(dirs, stack, vec![KernelSystem::open, DirSystem::open])
     };
     if require_kernel() {
-        let campaign = engine("dir handed over", Layout::same(Fs::Ext4), Profile::root());
+        let mut campaign = engine("dir handed over", Layout::same(Fs::Ext4), Profile::root());
+        // Every other turn is the kernel's, whose listed numbers may be stale.
+        campaign.rules.merged.listed_inodes = false;
         let pair = Pair {
             left: &KernelSystem::open,
             right: &turns,
