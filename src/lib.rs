@@ -44,6 +44,7 @@ pub use overlay::union::Overlay;
 pub use overlay::walk::{Walk, WalkEntry};
 pub use path::{DisplayBytes, NAME_BYTES_MAX, Name, SYMLINK_HOPS_MAX, display_bytes, display_path};
 pub use rules::change::ChangeKind;
+pub use rules::config::{Fsync, RedirectDir, UuidMode, Verity, Xino};
 pub use rules::explain::{Fate, Held, HiddenBy, HidingKind};
 pub use rules::plan::{Cost, Obj, Place, Plan, PlanObject, PlannedStep, Role, Step};
 pub use rules::redirect::REDIRECT_BYTES_MAX;

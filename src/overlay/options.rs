@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::rules::Features;
+use crate::rules::config::{Fsync, RedirectDir, Requested, UuidMode, Verity, Xino};
 use crate::xattr_name::XattrNamespace;
 
 /// How far a copy-up has come.
@@ -40,6 +41,8 @@ pub struct OverlayOptions {
     pub(crate) umask: u32,
     pub(crate) durable: bool,
     pub(crate) copy_observer: Option<Arc<dyn CopyObserver>>,
+    /// What was asked for explicitly; what was not follows from the kernel's defaults.
+    pub(crate) requested: Requested,
 }
 
 impl Default for OverlayOptions {
@@ -48,6 +51,7 @@ impl Default for OverlayOptions {
             umask: 0o022,
             durable: true,
             copy_observer: None,
+            requested: Requested::default(),
         }
     }
 }
@@ -83,13 +87,68 @@ impl OverlayOptions {
         self
     }
 
-    /// The features of a union whose attributes are in `namespace`: without `trusted.` attributes
-    /// nobody vouches for redirects, so they are not followed (rule R029).
+    /// Whether directories of lower layers can be renamed, and whether such renames are
+    /// understood (default [`RedirectDir::Follow`]).
+    #[must_use]
+    pub fn redirect_dir(mut self, value: RedirectDir) -> Self {
+        self.requested.redirect_dir = Some(value);
+        self
+    }
+
+    /// Whether a change of attributes copies only attributes up, the data staying in the lower
+    /// until they are written to (default `false`).
+    #[must_use]
+    pub fn metacopy(mut self, value: bool) -> Self {
+        self.requested.metacopy = Some(value);
+        self
+    }
+
+    /// Whether copied-up hard links stay one file, by an index in the work directory (default
+    /// `false`).
+    #[must_use]
+    pub fn index(mut self, value: bool) -> Self {
+        self.requested.index = Some(value);
+        self
+    }
+
+    /// Whether the index also holds what exporting over NFS needs (default `false`).
+    #[must_use]
+    pub fn nfs_export(mut self, value: bool) -> Self {
+        self.requested.nfs_export = Some(value);
+        self
+    }
+
+    /// How inode numbers of several filesystems are made unique (default [`Xino::Off`]).
+    #[must_use]
+    pub fn xino(mut self, value: Xino) -> Self {
+        self.requested.xino = Some(value);
+        self
+    }
+
+    /// Where the identity of the union comes from (default [`UuidMode::Auto`]).
+    #[must_use]
+    pub fn uuid(mut self, value: UuidMode) -> Self {
+        self.requested.uuid = Some(value);
+        self
+    }
+
+    /// What is made durable when (default [`Fsync::Auto`]).
+    #[must_use]
+    pub fn fsync(mut self, value: Fsync) -> Self {
+        self.requested.fsync = Some(value);
+        self
+    }
+
+    /// Whether digests of metadata-only copies are asked for (default [`Verity::Off`]).
+    #[must_use]
+    pub fn verity(mut self, value: Verity) -> Self {
+        self.requested.verity = Some(value);
+        self
+    }
+
+    /// The features of a union whose attributes are in `namespace`.
     pub(crate) fn features(&self, namespace: XattrNamespace) -> Features {
-        Features {
-            redirect_follow: namespace == XattrNamespace::Trusted,
-            ..Features::DEFAULT
-        }
+        self.requested.settle(namespace)
     }
 }
 
@@ -99,6 +158,7 @@ impl fmt::Debug for OverlayOptions {
             .field("umask", &format_args!("{:04o}", self.umask))
             .field("durable", &self.durable)
             .field("copy_observer", &self.copy_observer.is_some())
+            .field("requested", &self.requested)
             .finish()
     }
 }
