@@ -21,6 +21,7 @@ use crate::errno::Errno;
 use crate::error::{Error, LayerId, Result};
 use crate::meta::DeviceId;
 use crate::overlay::inode::{Inode, Lower, Place, State};
+use crate::overlay::meter::Meter;
 use crate::overlay::options::OverlayOptions;
 use crate::path::Name;
 use crate::rules::Features;
@@ -136,6 +137,7 @@ pub(crate) struct Core {
     recent: Mutex<VecDeque<Arc<Inode>>>,
     next_id: AtomicU64,
     next_temp: AtomicU64,
+    pub(crate) meter: Meter,
     /// Layer roots; meeting one inside another layer is a loop (rule R016).
     traps: HashSet<(usize, u64)>,
 }
@@ -216,6 +218,7 @@ impl Core {
             recent: Mutex::new(VecDeque::new()),
             next_id: AtomicU64::new(2),
             next_temp: AtomicU64::new(1),
+            meter: Meter::default(),
             traps: roots.traps,
         }))
     }
