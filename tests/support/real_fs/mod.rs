@@ -24,9 +24,10 @@
 //! the mount allows no devices), and opening a directory for reading is `EISDIR`: files are regular files.
 
 mod calls;
+mod identity;
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use layerstack::backend::XattrMode;
@@ -38,6 +39,7 @@ use calls::{
     allocate, change_root, create_dir_all, done, mkdir, mknod, not_empty, open, owner, read_dir,
     remove_dir_all, rename_flags, rmdir, set_attr, statfs, times, write,
 };
+use identity::Disguise;
 
 pub type Answer = Result<Outcome, Errno>;
 
@@ -47,6 +49,8 @@ const DONE: Answer = Ok(Outcome::Done);
 pub struct RealFs {
     outside: OwnedFd,
     inside: OwnedFd,
+    /// The magic links to what this process has open.
+    open_files: OwnedFd,
     slots: BTreeMap<u8, OwnedFd>,
     buf: Vec<u8>,
 }
@@ -58,6 +62,7 @@ impl RealFs {
         Ok(RealFs {
             outside: rustix::fs::open("/", flags, Mode::empty())?,
             inside: rustix::fs::open(root, flags, Mode::empty())?,
+            open_files: rustix::fs::open("/proc/self/fd", flags, Mode::empty())?,
             slots: BTreeMap::new(),
             buf: vec![0; 1 << 17],
         })
@@ -175,6 +180,10 @@ impl RealFs {
                 rustix::fs::syncfs(root)?;
                 DONE
             }
+            Op::As { caller, op } => {
+                let _disguise = Disguise::new(caller);
+                self.apply_inside(op)
+            }
             other => self.apply_handle(other),
         }
     }
@@ -229,7 +238,10 @@ impl RealFs {
                 DONE
             }
             Op::HandleLink { slot, to } => {
-                rustix::fs::linkat(self.slot(*slot)?, "", CWD, to, AtFlags::EMPTY_PATH)?;
+                // By its magic link: an empty path is refused to who did not open the file.
+                let file = self.slot(*slot)?.as_raw_fd().to_string();
+                let follow = AtFlags::SYMLINK_FOLLOW;
+                rustix::fs::linkat(&self.open_files, file, CWD, to, follow)?;
                 DONE
             }
             Op::HandleClose { slot } => match self.slots.remove(slot) {
