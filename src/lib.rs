@@ -48,5 +48,6 @@ pub use rules::config::{Fsync, RedirectDir, UuidMode, Verity, Xino};
 pub use rules::explain::{Fate, Held, HiddenBy, HidingKind};
 pub use rules::plan::{Cost, Obj, Place, Plan, PlanObject, PlannedStep, Role, Step};
 pub use rules::redirect::REDIRECT_BYTES_MAX;
+pub use rules::warning::{Warning, WarningReason};
 pub use rules::{DOCKER_LAYERS_MAX, LOWER_LAYERS_MAX};
 pub use xattr_name::{OverlayAttr, XATTR_NAME_BYTES_MAX, XattrName, XattrNamespace};
