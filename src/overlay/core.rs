@@ -192,6 +192,9 @@ impl Core {
         let settled = options.settle(&Facts {
             namespace,
             has_upper: upper.is_some(),
+            storable: upper
+                .as_ref()
+                .is_none_or(|u| u.capabilities().overlay_attrs),
         });
         static NEXT_DEV: AtomicU64 = AtomicU64::new(1);
         let devices = u64::try_from(filesystems.len()).unwrap_or(0) + 1;
@@ -236,6 +239,12 @@ impl Core {
             .as_ref()
             .and_then(|u| u.upper())
             .ok_or_else(|| Fail::rule(Errno::EROFS, "R215"))
+    }
+
+    /// Whether there is an upper that can store overlay attributes (rule R033).
+    pub(crate) fn stores_overlay_attrs(&self) -> bool {
+        let upper = self.upper.as_ref();
+        upper.is_some_and(|u| u.capabilities().overlay_attrs)
     }
 
     pub(crate) fn work(&self) -> Res<&NodeRef> {

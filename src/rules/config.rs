@@ -90,27 +90,40 @@ pub(crate) struct Facts {
     pub(crate) namespace: XattrNamespace,
     /// There is an upper layer.
     pub(crate) has_upper: bool,
+    /// The upper, if there is one, can store overlay attributes.
+    pub(crate) storable: bool,
 }
 
 impl Requested {
     /// What is in force under these circumstances: without `trusted.` attributes nobody vouches for
-    /// redirects, so they are not followed (rule R029).
+    /// redirects, so they are not followed (rule R029); what needs attributes that cannot be stored is
+    /// off (rule R033).
     pub(crate) fn settle(self, facts: &Facts) -> Settled {
+        let mut warnings = Vec::new();
+        let mut fall_back = |option, reason| {
+            warnings.push(Warning::new(option, "on", "off", reason));
+            false
+        };
         let user = facts.namespace == XattrNamespace::User;
-        let metacopy = self.metacopy.unwrap_or(false) && !user;
+        let mut metacopy = self.metacopy.unwrap_or(false) && !user;
+        if metacopy && !facts.storable {
+            metacopy = fall_back("metacopy", WarningReason::NoOverlayAttrs);
+        }
         let redirect = match self.redirect_dir {
-            _ if user => RedirectDir::NoFollow,
+            _ if user || !facts.storable => RedirectDir::NoFollow,
             _ if metacopy => RedirectDir::On,
             Some(mode) => mode,
             None => RedirectDir::Follow,
         };
-        let nfs_export = self.nfs_export.unwrap_or(false);
+        let mut nfs_export = self.nfs_export.unwrap_or(false);
         let mut index = self.index.unwrap_or(false) || nfs_export;
-        let mut warnings = Vec::new();
         if index && !facts.has_upper {
-            index = false;
-            let reason = WarningReason::NoUpper;
-            warnings.push(Warning::new("index", "on", "off", reason));
+            index = fall_back("index", WarningReason::NoUpper);
+        } else if index && !facts.storable {
+            index = fall_back("index", WarningReason::NoOverlayAttrs);
+            if nfs_export {
+                nfs_export = fall_back("nfs_export", WarningReason::Missing("index=on"));
+            }
         }
         let features = Features {
             redirect_follow: redirect != RedirectDir::NoFollow,
@@ -139,6 +152,7 @@ mod tests {
         let facts = |has_upper| Facts {
             namespace: XattrNamespace::Trusted,
             has_upper,
+            storable: true,
         };
         let with = asked.settle(&facts(true));
         assert!(with.features.index && with.warnings.is_empty());
