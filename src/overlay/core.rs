@@ -197,13 +197,16 @@ impl Core {
                 has_xattr_whiteouts: AtomicBool::new(false),
             })
             .collect();
+        let storable = upper
+            .as_ref()
+            .is_none_or(|u| u.capabilities().overlay_attrs);
         let root = root_inode(&lowers, upper.as_ref(), &roots)?;
         Ok(Arc::new(Core {
             same_fs: filesystems.len() == 1,
             lowers,
             upper,
             work,
-            features: options.features(namespace),
+            features: options.features(namespace, storable),
             options,
             namespace,
             identity: FsIdentity::new(FsId::unique(), namespace),
@@ -227,6 +230,12 @@ impl Core {
             .as_ref()
             .and_then(|u| u.upper())
             .ok_or_else(|| Fail::rule(Errno::EROFS, "R215"))
+    }
+
+    /// Whether there is an upper that can store overlay attributes (rule R033).
+    pub(crate) fn stores_overlay_attrs(&self) -> bool {
+        let upper = self.upper.as_ref();
+        upper.is_some_and(|u| u.capabilities().overlay_attrs)
     }
 
     pub(crate) fn work(&self) -> Res<&NodeRef> {

@@ -146,9 +146,10 @@ impl OverlayOptions {
         self
     }
 
-    /// The features of a union whose attributes are in `namespace`.
-    pub(crate) fn features(&self, namespace: XattrNamespace) -> Features {
-        self.requested.settle(namespace)
+    /// The features of a union whose attributes are in `namespace`; `storable`: its upper, if there is
+    /// one, can store them.
+    pub(crate) fn features(&self, namespace: XattrNamespace, storable: bool) -> Features {
+        self.requested.settle(namespace, storable)
     }
 }
 

@@ -77,9 +77,10 @@ pub(crate) struct Requested {
 
 impl Requested {
     /// The features of a union whose attributes are in `namespace`: without `trusted.` attributes
-    /// nobody vouches for redirects, so they are not followed (rule R029).
-    pub(crate) fn settle(self, namespace: XattrNamespace) -> Features {
-        let user = namespace == XattrNamespace::User;
+    /// nobody vouches for redirects, so they are not followed (rule R029). `storable`: the upper, if
+    /// there is one, can store overlay attributes; else all that needs them is off (rule R033).
+    pub(crate) fn settle(self, namespace: XattrNamespace, storable: bool) -> Features {
+        let user = namespace == XattrNamespace::User || !storable;
         let metacopy = self.metacopy.unwrap_or(false) && !user;
         let redirect = match self.redirect_dir {
             _ if user => RedirectDir::NoFollow,
@@ -87,12 +88,12 @@ impl Requested {
             Some(mode) => mode,
             None => RedirectDir::Follow,
         };
-        let nfs_export = self.nfs_export.unwrap_or(false);
+        let nfs_export = self.nfs_export.unwrap_or(false) && storable;
         Features {
             redirect_follow: redirect != RedirectDir::NoFollow,
             redirect_create: redirect == RedirectDir::On,
             metacopy,
-            index: self.index.unwrap_or(false) || nfs_export,
+            index: (self.index.unwrap_or(false) && storable) || nfs_export,
             nfs_export,
             xino: self.xino.unwrap_or(Xino::Off),
             uuid: self.uuid.unwrap_or(UuidMode::Auto),
