@@ -17,6 +17,5 @@ pub mod fs;
 pub mod mount;
 pub mod namespace;
 pub mod ours;
-pub mod real_fs;
 pub mod runner;
 pub mod system;
