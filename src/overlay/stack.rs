@@ -10,6 +10,7 @@ use crate::overlay::inode::Inode;
 use crate::overlay::options::OverlayOptions;
 use crate::overlay::read::Listed;
 use crate::path::Name;
+use crate::rules::warning::Warning;
 
 /// A read-only union of layers.
 ///
@@ -127,6 +128,13 @@ impl LayerStack {
             upper: self.core.upper.clone(),
             lowers: self.layers(),
         }
+    }
+
+    /// What was adjusted when the union was opened, where the kernel would mount and say so in its
+    /// log; empty if everything is in force as it was asked for.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.core.warnings
     }
 
     pub(crate) fn base(&self) -> &Arc<Inode> {

@@ -18,6 +18,5 @@ pub mod mount;
 pub mod namespace;
 pub mod options;
 pub mod ours;
-pub mod real_fs;
 pub mod runner;
 pub mod system;

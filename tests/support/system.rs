@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use layerstack::testing::mount_point::RealFs;
 use layerstack::testing::{Case, SnapshotOptions, TreeSnapshot};
 use layerstack::{Errno, Op, Outcome, Timestamp, XattrNamespace};
 
 use super::fs::{Fs, Mounted, Workspace};
 use super::mount::{OverlayConfig, OverlayMount};
-use super::real_fs::RealFs;
 
 /// A stack that is open for operations.
 pub trait System {
