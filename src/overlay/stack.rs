@@ -102,6 +102,18 @@ impl LayerStack {
         LayerStack::from_top(layers)
     }
 
+    /// The same layers as another mount would show them: options that decide how layers are read
+    /// ([`OverlayOptions::redirect_dir`], [`OverlayOptions::metacopy`]) are minded, those about writing
+    /// have no effect.
+    ///
+    /// # Errors
+    /// As [`LayerStack::from_top`].
+    pub fn with_options(&self, options: OverlayOptions) -> Result<Self> {
+        Ok(LayerStack {
+            core: Core::new(self.layers(), None, options)?,
+        })
+    }
+
     /// The read-only layers, topmost first.
     #[must_use]
     pub fn layers(&self) -> Vec<Arc<dyn LayerBackend>> {

@@ -16,6 +16,7 @@ pub mod child;
 pub mod fs;
 pub mod mount;
 pub mod namespace;
+pub mod options;
 pub mod ours;
 pub mod runner;
 pub mod system;
