@@ -48,7 +48,10 @@ fn main() -> ExitCode {
         Err(e) => return failed(&e, 2),
     };
     let told = match operation {
-        [] | [_] => stack.stats(LARGEST).map(|stats| Some(show_stats(&stats))),
+        [] | [_] => stack.stats(LARGEST).map(|stats| {
+            show_stats(&stats);
+            Some(())
+        }),
         [_, words @ ..] => show_cost(&stack, words),
     };
     match told {

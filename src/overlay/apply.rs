@@ -7,15 +7,12 @@ use std::path::Path;
 use crate::backend::{NewKind, XattrMode};
 use crate::errno::Errno;
 use crate::error::{Error, Result};
-use crate::op::{EntryInfo, Op, Outcome};
+use crate::op::{EntryInfo, Op, Outcome, READ_BYTES_MAX};
 use crate::overlay::core::{Core, Fail, Res};
 use crate::overlay::file::File;
 use crate::overlay::mutate::Spec;
 use crate::overlay::ops::Run;
 use crate::overlay::union::{Overlay, mknod_kind};
-
-/// Most bytes that one reading [`Op`] answers, whatever length it asks for.
-const READ_BYTES_MAX: u64 = 64 << 20;
 
 impl Overlay {
     /// Does what `op` says. The `Handle...` operations need a [`Session`]; here they are `EBADF`.
@@ -146,6 +143,13 @@ impl Session {
                 Some(_) => Ok(Outcome::Done),
                 None => Err(named(Errno::EBADF.into(), op)),
             },
+            Op::As { caller, op } => {
+                let own = self.overlay.clone();
+                self.overlay = own.as_caller(caller);
+                let done = self.apply(op);
+                self.overlay = own;
+                done
+            }
             Op::HandleRead { slot, .. }
             | Op::HandleWrite { slot, .. }
             | Op::HandleMetadata { slot }
@@ -155,7 +159,10 @@ impl Session {
             | Op::HandleSync { slot }
             | Op::HandleLink { slot, .. } => match self.handles.get(slot) {
                 None => Err(named(Errno::EBADF.into(), op)),
-                Some(file) => file_op(&self.overlay, file, op),
+                Some(file) => {
+                    let file = file.with_core(self.overlay.core.clone());
+                    file_op(&self.overlay, &file, op)
+                }
             },
             _ => path_op(&self.overlay, op),
         }

@@ -14,9 +14,10 @@ impl Meter {
     }
 
     pub(crate) fn spend_data(&self, bytes: u64) {
-        let mut cost = Cost::default();
-        cost.data_bytes = bytes;
-        self.spend(&cost);
+        self.spend(&Cost {
+            data_bytes: bytes,
+            ..Cost::default()
+        });
     }
 
     pub(crate) fn read(&self) -> Cost {

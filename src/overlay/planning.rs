@@ -1,6 +1,7 @@
 //! What operations would do and cost, and what was spent: [`Overlay::plan`], [`Overlay::spent`].
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::backend::{Access, LayerFile, NodeRef};
 use crate::errno::Errno;
@@ -36,10 +37,18 @@ impl Overlay {
     /// # Errors
     /// As [`Overlay::plan`], for the first operation that has one.
     pub fn plan_all<'o>(&self, ops: impl IntoIterator<Item = &'o Op>) -> Result<Plan> {
+        let ops: Vec<(Arc<Core>, &Op)> = ops
+            .into_iter()
+            .map(|op| match op {
+                Op::As { caller, op } => (self.core.for_caller(Some(caller)), &**op),
+                _ => (self.core.clone(), op),
+            })
+            .collect();
         let core = &*self.core;
         let mut build = Build::new(core, &[]);
         let mut probed = Bounds::default();
-        for op in ops {
+        for (core, op) in &ops {
+            build.core = core;
             plan_op(core, op, &mut build).map_err(|e| named(e, op))?;
             let (path, to) = op.paths();
             for path in path.into_iter().chain(to) {
