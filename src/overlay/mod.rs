@@ -15,6 +15,7 @@ pub(crate) mod inode;
 pub(crate) mod lookup;
 pub(crate) mod mutate;
 pub(crate) mod nested;
+pub(crate) mod objects;
 pub(crate) mod open;
 pub(crate) mod opening;
 pub(crate) mod ops;
