@@ -17,6 +17,7 @@ pub(crate) mod lookup;
 pub(crate) mod meter;
 pub(crate) mod mutate;
 pub(crate) mod nested;
+pub(crate) mod objects;
 pub(crate) mod open;
 pub(crate) mod opening;
 pub(crate) mod ops;
