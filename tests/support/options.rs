@@ -1,6 +1,6 @@
 //! Mount options as the crate takes them.
 
-use layerstack::{OverlayOptions, RedirectDir};
+use layerstack::{Fsync, OverlayOptions, RedirectDir, UuidMode, Xino};
 
 /// The crate's options for what a mount of the same layers is given. What shapes no tree
 /// (`userxattr` belongs to the layers) is passed over; an option that the crate does not know yet
@@ -20,6 +20,14 @@ pub fn overlay_options(options: &[String]) -> OverlayOptions {
             "index=off" => all.index(false),
             "nfs_export=on" => all.nfs_export(true),
             "nfs_export=off" => all.nfs_export(false),
+            "xino=on" => all.xino(Xino::On),
+            "xino=auto" => all.xino(Xino::Auto),
+            "xino=off" => all.xino(Xino::Off),
+            "uuid=on" => all.uuid(UuidMode::On),
+            "uuid=off" => all.uuid(UuidMode::Off),
+            "uuid=null" => all.uuid(UuidMode::Null),
+            "fsync=strict" => all.fsync(Fsync::Strict),
+            "volatile" => all.fsync(Fsync::Volatile),
             "userxattr" => all,
             other => panic!("the mount option {other} has no counterpart here"),
         })

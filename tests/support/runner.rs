@@ -11,11 +11,12 @@ use layerstack::testing::case::Check;
 use layerstack::testing::snapshot::{Difference, Entry, OriginCompare};
 use layerstack::testing::strategy::{self, Profile};
 use layerstack::testing::{Case, Compare, TreeSnapshot, minimise, outcome};
-use layerstack::{Errno, Op, Outcome};
+use layerstack::{Errno, Op, Outcome, XattrNamespace};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::fs::{Fs, Mounted};
+use super::matrix;
 use super::system::{Layout, Open, Stack, System};
 
 /// How systems are compared.
@@ -78,6 +79,8 @@ pub struct Stats {
     pub snapshots: u64,
     /// Cases whose layers no system would open.
     pub refused: u64,
+    /// Operations under each mount option.
+    pub options: BTreeMap<String, u64>,
     /// How often each operation came to each end.
     pub ends: Ends,
 }
@@ -115,6 +118,9 @@ impl Stats {
         self.succeeded += other.succeeded;
         self.snapshots += other.snapshots;
         self.refused += other.refused;
+        for (option, ops) in other.options {
+            *self.options.entry(option).or_default() += ops;
+        }
         for (op, ends) in other.ends.0 {
             for (end, count) in ends {
                 *self.ends.0.entry(op).or_default().entry(end).or_default() += count;
@@ -378,6 +384,8 @@ pub struct Campaign {
     pub layout: Layout,
     pub profile: Profile,
     pub rules: Rules,
+    /// Each case gets random mount options.
+    pub matrix: bool,
     /// Stop after so many cases.
     pub cases: u64,
     /// Stop after this time.
@@ -393,6 +401,7 @@ impl Campaign {
             rules: Rules::new(&layout),
             layout,
             profile,
+            matrix: false,
             cases: u64::MAX,
             time: Duration::from_secs(seconds),
         }
@@ -413,6 +422,10 @@ impl Campaign {
         while stats.cases < self.cases && start.elapsed() < self.time {
             let mut case = strategy.new_tree(&mut runner).expect("a case").current();
             case.options.extend(self.layout.options.iter().cloned());
+            if self.matrix {
+                let user = self.profile.namespace == XattrNamespace::User;
+                case.options.extend(matrix::pick(runner.rng(), user));
+            }
             if self.layout.upper == Fs::Tmpfs {
                 case.ops.retain(|op| !zeroes(op));
             }
@@ -425,7 +438,12 @@ impl Campaign {
             let count = case.ops.len();
             case.checks.retain(|at, _| *at <= count);
             match self.run_one(&mounted, &case, pair) {
-                Ok(one) => stats.add(one),
+                Ok(mut one) => {
+                    for option in &case.options {
+                        *one.options.entry(option.clone()).or_default() += one.ops;
+                    }
+                    stats.add(one);
+                }
                 Err(_) => self.fail(&mounted, case, seed, pair),
             }
         }
