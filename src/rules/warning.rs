@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::errno::Errno;
 use crate::error::LayerId;
 
 /// An option that is not in force as it was asked for, or as another option implies it. The kernel
@@ -53,6 +54,10 @@ pub enum WarningReason {
     SharedFilesystemUuid(LayerId),
     /// The layers lie on several filesystems (rule R037).
     SeveralFilesystems,
+    /// The attribute `uuid` of the upper's root is no identity (rule R037).
+    UnusableUuid,
+    /// It could not be stored on the upper's root (rule R037).
+    NotStored(Errno),
 }
 
 impl Warning {
@@ -128,6 +133,12 @@ impl fmt::Display for WarningReason {
             }
             WarningReason::SeveralFilesystems => {
                 f.write_str("the layers lie on several filesystems")
+            }
+            WarningReason::UnusableUuid => {
+                f.write_str("the upper's root bears an identity that is none")
+            }
+            WarningReason::NotStored(errno) => {
+                write!(f, "it cannot be stored on the upper's root: {errno}")
             }
         }
     }
