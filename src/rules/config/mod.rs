@@ -213,11 +213,7 @@ impl Settings {
                 Some(self.redirect_dir.name()),
             ),
             (self.index, "index", on(self.index)),
-            (
-                self.uuid != UuidMode::Auto,
-                "uuid",
-                Some(self.uuid.name()),
-            ),
+            (self.uuid != UuidMode::Auto, "uuid", Some(self.uuid.name())),
             (self.nfs_export, "nfs_export", on(self.nfs_export)),
             (self.xino != Xino::Off, "xino", Some(self.xino.name())),
             (self.metacopy, "metacopy", on(self.metacopy)),
