@@ -154,10 +154,7 @@ impl Error {
         layer: LayerId,
         detail: impl Into<String>,
     ) -> Self {
-        let mut error = Error::new(op, path, errno);
-        if errno == Errno::EINVAL {
-            error.0.kind = ErrorKind::InvalidConfig;
-        }
+        let mut error = Error::new(op, path, errno).as_config();
         error.0.layer = Some(layer);
         error.0.detail = Some(detail.into());
         error
@@ -188,6 +185,22 @@ impl Error {
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
+        self
+    }
+
+    pub(crate) fn with_source(
+        mut self,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
+        self.0.source = Some(Box::new(source));
+        self
+    }
+
+    /// The same error as one about how a union was asked for.
+    pub(crate) fn as_config(mut self) -> Self {
+        if self.0.errno == Errno::EINVAL {
+            self.0.kind = ErrorKind::InvalidConfig;
+        }
         self
     }
 
@@ -300,14 +313,11 @@ impl std::error::Error for Error {
 
 impl From<OptionConflict> for Error {
     fn from(conflict: OptionConflict) -> Self {
-        let mut error = Error::new("settle options", "", conflict.errno())
+        Error::new("open overlay", "", conflict.errno())
+            .as_config()
             .with_rule(conflict.rule())
-            .with_detail(conflict.to_string());
-        if conflict.errno() == Errno::EINVAL {
-            error.0.kind = ErrorKind::InvalidConfig;
-        }
-        error.0.source = Some(Box::new(conflict));
-        error
+            .with_detail(conflict.to_string())
+            .with_source(conflict)
     }
 }
 

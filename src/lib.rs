@@ -17,6 +17,7 @@ mod credentials;
 mod errno;
 mod error;
 mod meta;
+mod mount_options;
 mod op;
 mod overlay;
 mod path;
@@ -31,6 +32,9 @@ pub use credentials::{CapabilitySet, Credentials};
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, LayerId, Result};
 pub use meta::{DeviceId, FileType, InodeFlags, Metadata, SetAttr, SetTime, StatFs, Timestamp};
+pub use mount_options::{
+    FSCONFIG_BYTES_MAX, MOUNT_OPTIONS_BYTES_MAX, MountOptionError, MountOptions, Profile, Shortened,
+};
 pub use op::{EntryInfo, Op, OpenOptions, Outcome, READ_BYTES_MAX, RenameFlags};
 pub use overlay::apply::Session;
 pub use overlay::changes::Change;

@@ -284,6 +284,7 @@ impl Shared {
     pub(crate) fn upper(&self) -> Res<&dyn UpperBackend> {
         self.upper
             .as_ref()
+            .filter(|_| !self.options.read_only)
             .and_then(|u| u.upper())
             .ok_or_else(|| Fail::rule(Errno::EROFS, "R215"))
     }

@@ -42,6 +42,7 @@ pub struct OverlayOptions {
     /// What was asked for explicitly; what was not follows from the kernel's defaults.
     pub(crate) requested: Requested,
     pub(crate) defaults: KernelDefaults,
+    pub(crate) read_only: bool,
 }
 
 impl Default for OverlayOptions {
@@ -52,6 +53,7 @@ impl Default for OverlayOptions {
             copy_observer: None,
             requested: Requested::default(),
             defaults: KernelDefaults::UPSTREAM,
+            read_only: false,
         }
     }
 }
@@ -77,6 +79,13 @@ impl OverlayOptions {
     #[must_use]
     pub fn durable(mut self, on: bool) -> Self {
         self.durable = on;
+        self
+    }
+
+    /// Whether every change is `EROFS`, though there is an upper (default `false`; the option `ro`).
+    #[must_use]
+    pub fn read_only(mut self, on: bool) -> Self {
+        self.read_only = on;
         self
     }
 
@@ -160,6 +169,7 @@ impl fmt::Debug for OverlayOptions {
             .field("umask", &format_args!("{:04o}", self.umask))
             .field("durable", &self.durable)
             .field("copy_observer", &self.copy_observer.is_some())
+            .field("read_only", &self.read_only)
             .field("requested", &self.requested)
             .finish()
     }

@@ -56,6 +56,11 @@ pub enum WarningReason {
     SeveralFilesystems,
     /// The attribute `uuid` of the upper's root is no identity (rule R037).
     UnusableUuid,
+    /// mount(2) takes one page of options and cuts off what is beyond (rule R023).
+    BeyondOnePage {
+        /// Length of the options.
+        bytes: usize,
+    },
     /// It could not be stored on the upper's root (rule R037).
     NotStored(Errno),
 }
@@ -80,6 +85,7 @@ impl Warning {
     pub fn rule(&self) -> &'static str {
         match (&self.reason, self.option) {
             (WarningReason::NoOverlayAttrs, _) => "R033",
+            (WarningReason::BeyondOnePage { .. }, _) => "R023",
             (
                 WarningReason::NoFileHandles(_)
                 | WarningReason::NoFilesystemUuid(_)
@@ -136,6 +142,9 @@ impl fmt::Display for WarningReason {
             }
             WarningReason::UnusableUuid => {
                 f.write_str("the upper's root bears an identity that is none")
+            }
+            WarningReason::BeyondOnePage { bytes } => {
+                write!(f, "{bytes} bytes of options, mount(2) takes 4095")
             }
             WarningReason::NotStored(errno) => {
                 write!(f, "it cannot be stored on the upper's root: {errno}")
