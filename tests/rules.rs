@@ -23,8 +23,12 @@ mod callers;
 mod copy_up;
 #[path = "rules/create.rs"]
 mod create;
+#[path = "rules/grammar.rs"]
+mod grammar;
 #[path = "rules/handles.rs"]
 mod handles;
+#[path = "rules/identity.rs"]
+mod identity;
 #[path = "rules/inodes.rs"]
 mod inodes;
 #[path = "rules/live.rs"]
@@ -51,6 +55,8 @@ mod rename;
 mod rig;
 #[path = "rules/seen.rs"]
 mod seen;
+#[path = "rules/settling.rs"]
+mod settling;
 #[path = "rules/state.rs"]
 mod state;
 #[path = "rules/table.rs"]

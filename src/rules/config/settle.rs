@@ -269,11 +269,9 @@ impl<'a> Settling<'a> {
         if !self.now.nfs_export || self.now.index {
             return Ok(());
         }
-        if self.facts.upper.is_none() {
-            if self.now.redirect_dir != RedirectDir::NoFollow {
-                self.drop_nfs_export(WarningReason::Missing("redirect_dir=nofollow"));
-                return Ok(());
-            }
+        if self.facts.upper.is_none() && self.now.redirect_dir != RedirectDir::NoFollow {
+            self.drop_nfs_export(WarningReason::Missing("redirect_dir=nofollow"));
+            return Ok(());
         }
         if self.asked.nfs_export.is_some() && self.index_asked {
             return Err(OptionConflict::Options {
