@@ -14,6 +14,7 @@ use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::Inode;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::rules::xattr;
+use crate::xattr_name::OverlayAttr;
 
 impl Core {
     /// Runs a mutation. `build` resolves and plans under the tree's write lock; it is called again if
@@ -112,7 +113,10 @@ impl Core {
         let _tree = self.read();
         let mut b = Build::new(self, &[]);
         build(&mut b)?;
-        Ok(b.finish())
+        match b.refusal.take() {
+            Some(fail) => Err(fail),
+            None => Ok(b.finish()),
+        }
     }
 
     /// Runs the staging steps of one copy-up.
@@ -171,6 +175,7 @@ impl Core {
             effects,
             segments,
             unstorable,
+            refusal,
         } = prepared;
         let mut effects = effects;
         effects.sort_by_key(|(at, _)| *at);
@@ -186,7 +191,10 @@ impl Core {
                 effect(&run.bound);
             }
         }
-        Ok(run.bound)
+        match refusal {
+            Some(fail) => Err(fail),
+            None => Ok(run.bound),
+        }
     }
 }
 
@@ -306,8 +314,13 @@ impl<'a> Run<'a> {
                 upper
                     .set_xattr(node, key, value.as_deref(), XattrMode::Set)
                     .in_layer(LayerId::Upper)
-                    .map_err(|e| match e.errno {
-                        Errno::EOPNOTSUPP => Fail {
+                    .map_err(|e| match (attr, e.errno) {
+                        (OverlayAttr::Redirect, _) => Fail {
+                            errno: Errno::EXDEV,
+                            rule: Some("R155"),
+                            ..e
+                        },
+                        (_, Errno::EOPNOTSUPP) => Fail {
                             errno: self.unstorable,
                             rule: Some("R033"),
                             ..e
