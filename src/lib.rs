@@ -13,6 +13,7 @@
 
 pub(crate) mod acl;
 pub mod backend;
+mod credentials;
 mod errno;
 mod error;
 mod meta;
@@ -26,6 +27,7 @@ pub mod testing;
 mod xattr_name;
 
 pub use backend::dir::{DirLayer, DirLayerOptions};
+pub use credentials::{CapabilitySet, Credentials};
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, LayerId, Result};
 pub use meta::{DeviceId, FileType, InodeFlags, Metadata, SetAttr, SetTime, StatFs, Timestamp};

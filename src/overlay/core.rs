@@ -13,10 +13,12 @@
 //! Backends lock for themselves below all of these.
 
 use std::collections::{HashSet, VecDeque};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::backend::{BackendError, FsId, FsIdentity, LayerBackend, NodeRef, UpperBackend};
+use crate::credentials::Credentials;
 use crate::errno::Errno;
 use crate::error::{Error, LayerId, Result};
 use crate::meta::DeviceId;
@@ -119,9 +121,25 @@ pub(crate) struct LowerLayer {
     pub(crate) has_xattr_whiteouts: AtomicBool,
 }
 
+/// One caller's view of a union: what the engine's operations are methods of. Views of one union
+/// share everything but the caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Core {
+    shared: Arc<Shared>,
+    /// On whose behalf operations run; `None`: the mounter, who may do anything (rule R286).
+    pub(crate) caller: Option<Arc<Credentials>>,
+}
+
+impl Deref for Core {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 /// The layers, locks and caches of one union.
 #[derive(Debug)]
-pub(crate) struct Core {
+pub(crate) struct Shared {
     pub(crate) lowers: Vec<LowerLayer>,
     pub(crate) upper: Option<Arc<dyn LayerBackend>>,
     pub(crate) work: Option<NodeRef>,
@@ -209,7 +227,7 @@ impl Core {
             })
             .collect();
         let root = root_inode(&lowers, upper.as_ref(), &roots)?;
-        Ok(Arc::new(Core {
+        let shared = Shared {
             same_fs: filesystems.len() == 1,
             lowers,
             upper,
@@ -226,9 +244,28 @@ impl Core {
             next_id: AtomicU64::new(2),
             next_temp: AtomicU64::new(1),
             traps: roots.traps,
+        };
+        Ok(Arc::new(Core {
+            shared: Arc::new(shared),
+            caller: None,
         }))
     }
 
+    /// The same union for another caller.
+    pub(crate) fn for_caller(&self, caller: Option<&Credentials>) -> Arc<Core> {
+        Arc::new(Core {
+            shared: self.shared.clone(),
+            caller: caller.map(|c| Arc::new(c.clone())),
+        })
+    }
+
+    /// Whether both are views of one union.
+    pub(crate) fn is_view_of(&self, other: &Core) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl Shared {
     pub(crate) fn root(&self) -> &Arc<Inode> {
         &self.root
     }

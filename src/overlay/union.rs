@@ -90,6 +90,10 @@ impl Overlay {
         })
     }
 
+    pub(crate) fn of_stack(stack: LayerStack) -> Self {
+        Overlay { stack }
+    }
+
     /// The upper layer, if there is one.
     #[must_use]
     pub fn upper_layer(&self) -> Option<Arc<dyn LayerBackend>> {

@@ -13,6 +13,7 @@ pub(crate) mod inode;
 pub(crate) mod merge;
 pub(crate) mod open;
 pub(crate) mod origin;
+pub(crate) mod permission;
 pub(crate) mod plan;
 pub(crate) mod redirect;
 pub(crate) mod remove;
