@@ -165,6 +165,21 @@ fn r155_an_absolute_redirect_of_more_than_256_bytes_is_exdev() {
         .run();
 }
 
+/// Memory has room for any attribute.
+#[test]
+fn r155_a_redirect_that_cannot_be_stored_is_exdev() {
+    let full = dir().xattr("user.full", vec![b'x'; 4000]);
+    let deep = format!("/{}/d", "p".repeat(100));
+    moving()
+        .same_filesystem_only()
+        .lower(of([(&*deep, dir()), ("/to", dir())]))
+        .upper(of([(&*deep, full)]))
+        .fails(mv(&deep, "/to/d"), Errno::EXDEV)
+        .look(|s| assert!(s.having(Redirect).is_empty()))
+        .ok(stat(&deep))
+        .run();
+}
+
 #[test]
 fn r167_an_existing_redirect_is_kept_and_made_absolute_when_the_parent_changes() {
     moving()
