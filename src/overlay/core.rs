@@ -412,6 +412,7 @@ fn root_inode(
         xattr_whiteouts,
         metacopy: false,
         hard_linked: false,
+        redirect: None,
     };
     Ok(Inode::new(
         1,
