@@ -23,6 +23,8 @@ mod callers;
 mod copy_up;
 #[path = "rules/create.rs"]
 mod create;
+#[path = "rules/given.rs"]
+mod given;
 #[path = "rules/grammar.rs"]
 mod grammar;
 #[path = "rules/handles.rs"]
@@ -43,6 +45,8 @@ mod moved;
 mod opaque;
 #[path = "rules/ops.rs"]
 mod ops;
+#[path = "rules/options_random.rs"]
+mod options_random;
 #[path = "rules/place.rs"]
 mod place;
 #[path = "rules/readdir.rs"]

@@ -7,7 +7,7 @@ use crate::error::{Error, LayerId, Result};
 use crate::overlay::options::OverlayOptions;
 use crate::overlay::stack::LayerStack;
 use crate::overlay::union::Overlay;
-use crate::rules::config::settle::{Facts, Handles, StoredUuid, UpperFacts};
+use crate::rules::config::facts::{Facts, Handles, StoredUuid, UpperFacts};
 use crate::rules::warning::{Warning, WarningReason};
 
 const OP: &str = "mount options";

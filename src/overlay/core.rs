@@ -29,7 +29,7 @@ use crate::overlay::options::OverlayOptions;
 use crate::path::Name;
 use crate::rules::Features;
 use crate::rules::config::Settings;
-use crate::rules::config::settle::Facts;
+use crate::rules::config::facts::Facts;
 use crate::rules::inode::Numbering;
 use crate::rules::warning::Warning;
 use crate::rules::whiteout::{Opacity, opacity};
