@@ -15,6 +15,8 @@ pub(crate) mod acl;
 pub mod backend;
 mod errno;
 mod error;
+#[cfg(feature = "fuse")]
+pub mod fuse;
 mod meta;
 mod op;
 mod overlay;

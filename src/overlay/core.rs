@@ -57,6 +57,12 @@ impl From<Errno> for Fail {
     }
 }
 
+impl From<Fail> for Errno {
+    fn from(fail: Fail) -> Self {
+        fail.errno
+    }
+}
+
 impl Fail {
     /// A failure that a rule demands.
     pub(crate) fn rule(errno: Errno, rule: &'static str) -> Self {

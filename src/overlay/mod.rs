@@ -15,6 +15,8 @@ pub(crate) mod inode;
 pub(crate) mod lookup;
 pub(crate) mod mutate;
 pub(crate) mod nested;
+#[cfg(feature = "fuse")]
+pub(crate) mod nodes;
 pub(crate) mod open;
 pub(crate) mod opening;
 pub(crate) mod ops;
