@@ -10,6 +10,9 @@ use crate::meta::{DeviceId, FileType, Metadata, SetAttr, StatFs};
 use crate::path::Name;
 use crate::xattr_name::XattrName;
 
+/// Most bytes that one reading [`Op`] answers, whatever length it asks for.
+pub const READ_BYTES_MAX: u64 = 64 << 20;
+
 /// How to open a file; the words of [`std::fs::OpenOptions`], the rules of `open(2)`.
 ///
 /// At least one of `read`, `write`, `append` must be set, else `EINVAL`. `truncate` and `create` are

@@ -55,6 +55,8 @@ mod state;
 mod table;
 #[path = "rules/triggers.rs"]
 mod triggers;
+#[path = "rules/unstorable.rs"]
+mod unstorable;
 #[path = "rules/whiteouts.rs"]
 mod whiteouts;
 #[path = "rules/workdir.rs"]

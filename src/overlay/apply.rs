@@ -7,16 +7,13 @@ use std::path::Path;
 use crate::backend::{Access, NewKind, XattrMode};
 use crate::errno::Errno;
 use crate::error::{Error, Result};
-use crate::op::{EntryInfo, Op, OpenOptions, Outcome};
+use crate::op::{EntryInfo, Op, OpenOptions, Outcome, READ_BYTES_MAX};
 use crate::overlay::core::{Core, Res};
 use crate::overlay::file::File;
 use crate::overlay::mutate::Spec;
 use crate::overlay::ops::Run;
 use crate::overlay::union::{Overlay, mknod_kind};
 use crate::rules::plan::{Plan, Step};
-
-/// Most bytes that one reading [`Op`] answers, whatever length it asks for.
-const READ_BYTES_MAX: u64 = 64 << 20;
 
 impl Overlay {
     /// Does what `op` says. The `Handle...` operations need a [`Session`]; here they are `EBADF`.

@@ -24,6 +24,8 @@ use crate::overlay::inode::{Inode, Lower, Place, State};
 use crate::overlay::options::OverlayOptions;
 use crate::path::Name;
 use crate::rules::Features;
+use crate::rules::config::Facts;
+use crate::rules::warning::Warning;
 use crate::rules::whiteout::{Opacity, opacity};
 use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
@@ -131,6 +133,8 @@ pub(crate) struct Core {
     pub(crate) work: Option<NodeRef>,
     pub(crate) options: OverlayOptions,
     pub(crate) features: Features,
+    /// What was adjusted when the union was opened.
+    pub(crate) warnings: Vec<Warning>,
     pub(crate) namespace: XattrNamespace,
     /// What the union is as a layer of another one.
     pub(crate) identity: FsIdentity,
@@ -191,6 +195,13 @@ impl Core {
             })?),
             None => None,
         };
+        let settled = options.settle(&Facts {
+            namespace,
+            has_upper: upper.is_some(),
+            storable: upper
+                .as_ref()
+                .is_none_or(|u| u.capabilities().overlay_attrs),
+        });
         static NEXT_DEV: AtomicU64 = AtomicU64::new(1);
         let devices = u64::try_from(filesystems.len()).unwrap_or(0) + 1;
         let dev_minor = NEXT_DEV.fetch_add(devices, Ordering::Relaxed);
@@ -209,7 +220,8 @@ impl Core {
             lowers,
             upper,
             work,
-            features: options.features(namespace),
+            features: settled.features,
+            warnings: settled.warnings,
             options,
             namespace,
             identity: FsIdentity::new(FsId::unique(), namespace),
@@ -233,6 +245,12 @@ impl Core {
             .as_ref()
             .and_then(|u| u.upper())
             .ok_or_else(|| Fail::rule(Errno::EROFS, "R215"))
+    }
+
+    /// Whether there is an upper that can store overlay attributes (rule R033).
+    pub(crate) fn stores_overlay_attrs(&self) -> bool {
+        let upper = self.upper.as_ref();
+        upper.is_some_and(|u| u.capabilities().overlay_attrs)
     }
 
     pub(crate) fn work(&self) -> Res<&NodeRef> {

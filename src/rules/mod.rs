@@ -18,6 +18,7 @@ pub(crate) mod redirect;
 pub(crate) mod remove;
 pub(crate) mod rename;
 pub(crate) mod resolve;
+pub(crate) mod warning;
 pub(crate) mod whiteout;
 pub(crate) mod xattr;
 
