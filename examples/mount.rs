@@ -66,12 +66,14 @@ fn serve(
     let session = fuse::mount(&union, &args.mountpoint, &args.fuse)?;
     let unmounter = session.unmounter();
     std::thread::spawn(move || {
-        while signals.wait().is_ok() {
+        let waited = signals.wait().map_err(|e| e.to_string());
+        let done = waited.and_then(|_| {
             let done = unmounter.unmount().or_else(|_| unmounter.detach());
-            if let Err(e) = done {
-                eprintln!("mount: {e}");
-            }
-            std::process::exit(0);
+            done.map_err(|e| e.to_string())
+        });
+        match done {
+            Ok(()) => std::process::exit(0),
+            Err(e) => eprintln!("mount: {e}"),
         }
     });
     ready()?;

@@ -81,8 +81,8 @@ fn generic(list: &str, mut fuse: FuseOptions) -> (Vec<String>, FuseOptions) {
             "" | "rw" | "defaults" | "async" | "sync" | "dirsync" | "atime" | "noatime"
             | "relatime" | "norelatime" | "strictatime" | "nostrictatime" | "diratime"
             | "nodiratime" | "lazytime" | "nolazytime" | "auto" | "noauto" | "user" | "nouser"
-            | "users" | "owner" | "group" | "_netdev" | "nofail" | "auto_unmount"
-            | "silent" | "loud" | "iversion" | "noiversion" | "mand" | "nomand" => {}
+            | "users" | "owner" | "group" | "_netdev" | "nofail" | "auto_unmount" | "silent"
+            | "loud" | "iversion" | "noiversion" | "mand" | "nomand" => {}
             "dev" => fuse = fuse.dev(true),
             "nodev" => fuse = fuse.dev(false),
             "suid" => fuse = fuse.suid(true),

@@ -1,6 +1,8 @@
 //! Opens the layers that the options name.
 
-use layerstack::{DirLayerOptions, LayerStack, Overlay, OverlayOptions, XattrNamespace};
+use layerstack::{
+    DirLayerOptions, LayerStack, Overlay, OverlayOptions, RedirectDir, XattrNamespace, Xino,
+};
 
 use crate::args::Args;
 
@@ -15,7 +17,8 @@ pub(crate) fn open(args: &Args) -> Result<LayerStack, Box<dyn std::error::Error>
             Some(("workdir", value)) => work = Some(value),
             None if word == "userxattr" => dirs = dirs.namespace(XattrNamespace::User),
             None if word == "volatile" => options = options.durable(false),
-            _ => return Err(format!("unknown option {word}").into()),
+            Some((name, value)) => options = feature(options, name, value)?,
+            None => return Err(format!("unknown option {word}").into()),
         }
     }
     let lower = lower.ok_or("lowerdir= is missing")?;
@@ -31,5 +34,37 @@ pub(crate) fn open(args: &Args) -> Result<LayerStack, Box<dyn std::error::Error>
             let upper = dirs.open_upper(upper, work)?;
             (*Overlay::with_options(&lowers, upper, options)?).clone()
         }
+    })
+}
+
+fn feature(
+    options: OverlayOptions,
+    name: &str,
+    value: &str,
+) -> Result<OverlayOptions, Box<dyn std::error::Error>> {
+    let switch = match value {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    };
+    let bad = || format!("bad option {name}={value}");
+    Ok(match name {
+        "redirect_dir" => options.redirect_dir(match value {
+            "on" => RedirectDir::On,
+            "follow" => RedirectDir::Follow,
+            "nofollow" => RedirectDir::NoFollow,
+            "off" => RedirectDir::Off,
+            _ => return Err(bad().into()),
+        }),
+        "metacopy" => options.metacopy(switch.ok_or_else(bad)?),
+        "index" => options.index(switch.ok_or_else(bad)?),
+        "nfs_export" => options.nfs_export(switch.ok_or_else(bad)?),
+        "xino" => options.xino(match value {
+            "on" => Xino::On,
+            "off" => Xino::Off,
+            "auto" => Xino::Auto,
+            _ => return Err(bad().into()),
+        }),
+        _ => return Err(format!("unknown option {name}={value}").into()),
     })
 }

@@ -60,7 +60,10 @@ fn encode_device(dev: DeviceId) -> u32 {
 }
 
 pub(super) fn decode_device(raw: u32) -> DeviceId {
-    DeviceId::new((raw & 0xf_ff00) >> 8, (raw & 0xff) | ((raw >> 12) & 0xf_ff00))
+    DeviceId::new(
+        (raw & 0xf_ff00) >> 8,
+        (raw & 0xff) | ((raw >> 12) & 0xf_ff00),
+    )
 }
 
 fn system_time(t: Timestamp) -> SystemTime {

@@ -96,13 +96,7 @@ impl Server {
         u32::try_from(done).map_err(|_| Errno::EIO)
     }
 
-    pub(super) fn allocate(
-        &self,
-        fh: FileHandle,
-        offset: u64,
-        len: u64,
-        mode: i32,
-    ) -> Answer<()> {
+    pub(super) fn allocate(&self, fh: FileHandle, offset: u64, len: u64, mode: i32) -> Answer<()> {
         const KEEP: i32 = libc::FALLOC_FL_KEEP_SIZE;
         const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | KEEP;
         const ZERO: i32 = libc::FALLOC_FL_ZERO_RANGE;

@@ -126,8 +126,7 @@ fn mount_by_helper(mountpoint: &Path, options: &FuseOptions) -> Result<OwnedFd> 
     };
     let of_io = |e: std::io::Error| failed(Errno::of_io(&e), e.to_string());
     let (ours, theirs) = UnixStream::pair().map_err(of_io)?;
-    rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty())
-        .map_err(|e| of_io(e.into()))?;
+    rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty()).map_err(|e| of_io(e.into()))?;
     let child = Command::new("fusermount3")
         .arg("-o")
         .arg(helper_options(options))

@@ -130,10 +130,11 @@ impl Server {
         let base = self.inode(parent)?;
         let name = name(raw)?;
         let path = name.as_path();
-        Ok(match dir {
+        match dir {
             true => self.core.remove_dir(Run::Apply, &base, path)?,
             false => self.core.remove_file(Run::Apply, &base, path)?,
-        })
+        }
+        Ok(())
     }
 
     pub(super) fn move_name(

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fuser::{BackgroundSession, Config, SessionACL};
+use nix::sched::{CloneFlags, unshare};
 
 use crate::errno::Errno;
 use crate::error::{Error, Result};
@@ -28,12 +29,19 @@ impl Session {
         mountpoint: &Path,
         options: &FuseOptions,
     ) -> Result<Session> {
+        // Without an upper the kernel itself refuses every change, as it does for an overlay mount.
+        let read_only = options.read_only || core.upper.is_none();
+        let options = &options.clone().read_only(read_only);
         let (fd, mounted) = device::mount(mountpoint, options)?;
         let server = Server::new(core, options.clone());
         let notifier = server.notifier.clone();
-        let serve = || {
+        let threads = options.threads;
+        let serve = move || {
+            // The server keeps this root and working directory: if the program changed its own into
+            // the mount, the server would wait for itself.
+            unshare(CloneFlags::CLONE_FS)?;
             let mut config = Config::default();
-            config.n_threads = Some(options.threads);
+            config.n_threads = Some(threads);
             // A queue of its own for each thread, where the device can be opened once more.
             config.clone_fd = device::open_device().is_ok();
             // Who may use the mount is decided by the kernel.
@@ -41,7 +49,12 @@ impl Session {
             let _ = notifier.set(session.notifier());
             session.spawn()
         };
-        let serving = serve().map_err(|e| {
+        let apart = std::thread::Builder::new().name("layerstack-fuse".to_owned());
+        let serving = apart.spawn(serve).and_then(|thread| {
+            let ended = |_| Err(std::io::Error::other("the thread ended"));
+            thread.join().unwrap_or_else(ended)
+        });
+        let serving = serving.map_err(|e| {
             let detail = format!("cannot serve: {e}");
             Error::new("mount", mountpoint, Errno::of_io(&e)).with_detail(detail)
         });

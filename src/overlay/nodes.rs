@@ -52,12 +52,7 @@ impl Core {
     }
 
     /// Creates whatever `spec` says as `name` in `dir`.
-    pub(crate) fn create_in(
-        &self,
-        dir: &Arc<Inode>,
-        name: &Name,
-        spec: &Spec,
-    ) -> Res<Arc<Inode>> {
+    pub(crate) fn create_in(&self, dir: &Arc<Inode>, name: &Name, spec: &Spec) -> Res<Arc<Inode>> {
         let (inode, _) = self.mutate(|b| b.create(&self.free_name(dir, name)?, spec))?;
         Ok(inode)
     }
@@ -142,9 +137,7 @@ impl Core {
     pub(crate) fn sync_inode(&self, inode: &Inode) -> Res<()> {
         match (inode.upper(), &self.upper) {
             (Some(node), Some(upper)) if self.options.durable => match upper.upper() {
-                Some(upper) => upper
-                    .sync(SyncScope::Node(&node))
-                    .in_layer(LayerId::Upper),
+                Some(upper) => upper.sync(SyncScope::Node(&node)).in_layer(LayerId::Upper),
                 None => Ok(()),
             },
             _ => Ok(()),

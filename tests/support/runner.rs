@@ -33,6 +33,9 @@ pub struct Rules {
     pub upper_is_xfs: bool,
     /// The left system is the kernel without file handles.
     pub left_without_handles: bool,
+    /// The right system is behind `/dev/fuse`: the library that speaks the protocol has no unnamed
+    /// files.
+    pub right_is_fuse: bool,
 }
 
 impl Rules {
@@ -49,6 +52,7 @@ impl Rules {
             reads_write_left_only: false,
             right_in_memory: false,
             left_without_handles: false,
+            right_is_fuse: false,
             upper_is_xfs: layout.upper == Fs::Xfs,
         }
     }
@@ -422,6 +426,9 @@ impl Campaign {
                 case.ops
                     .retain(|op| !matches!(op, Op::Copy { .. } | Op::HandleLink { .. }));
             }
+            if self.rules.right_is_fuse {
+                case.ops.retain(|op| !makes_unnamed(op));
+            }
             let count = case.ops.len();
             case.checks.retain(|at, _| *at <= count);
             match self.run_one(&mounted, &case, pair) {
@@ -485,6 +492,14 @@ fn zeroes(op: &Op) -> bool {
     matches!(
         mode,
         AllocateMode::ZeroRange | AllocateMode::ZeroRangeKeepSize
+    )
+}
+
+fn makes_unnamed(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Open { options, .. } | Op::Write { options, .. } | Op::HandleOpen { options, .. }
+            if options.tmpfile
     )
 }
 
