@@ -36,9 +36,7 @@ impl Server {
     ) -> Answer<Made> {
         let dir = self.inode(parent)?;
         let name = name(raw)?;
-        let inode = self.as_caller(req, &dir, spec, umask, |spec| {
-            Ok(self.core.create_in(&dir, &name, spec)?)
-        })?;
+        let inode = self.for_caller(req, umask).create_in(&dir, &name, spec)?;
         self.made(inode)
     }
 
@@ -97,28 +95,15 @@ impl Server {
     ) -> Answer<(Arc<Inode>, Metadata, FileHandle)> {
         let dir = self.inode(at.0)?;
         let name = name(at.1)?;
-        let options = Server::open_options(flags);
-        let spec = Spec {
-            kind: NewKind::File,
-            mode: mode & 0o7777,
-        };
-        let mut opened = None;
-        let created = self.as_caller(req, &dir, &spec, umask, |spec| {
-            let file = self
-                .core
-                .create_and_open(&dir, &name, &options.clone().mode(spec.mode))?;
-            let inode = file.inode().clone();
-            opened = Some(file);
-            Ok(inode)
-        });
-        let file = match (created, opened) {
-            (Ok(_), Some(file)) => file,
-            (Err(Errno::EEXIST), _) if flags & libc::O_EXCL == 0 => {
+        let options = Server::open_options(flags).mode(mode & 0o7777);
+        let core = self.for_caller(req, umask);
+        let created = core.create_and_open(&dir, &name, &options);
+        let file = match created.map_err(Errno::from) {
+            Err(Errno::EEXIST) if flags & libc::O_EXCL == 0 => {
                 let (inode, _) = self.core.find(&dir, &name)?.ok_or(Errno::ENOENT)?;
                 self.core.open_node(&inode, &options)?
             }
-            (Err(e), _) => return Err(e),
-            (Ok(_), None) => return Err(Errno::EIO),
+            created => created?,
         };
         let inode = file.inode().clone();
         let meta = self.metadata(&inode)?;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use fuser::{FileHandle, INodeNo, Request};
 
-use crate::acl;
 use crate::backend::XattrMode;
+use crate::credentials::{CapabilitySet, Credentials};
 use crate::errno::Errno;
 use crate::fuse::server::{Answer, Server};
 use crate::meta::{Metadata, SetAttr};
+use crate::overlay::core::Core;
 use crate::overlay::inode::Inode;
-use crate::overlay::mutate::Spec;
 use crate::xattr_name::XattrName;
 
 const FS_IOC_GETFLAGS: u32 = 0x8008_6601;
@@ -32,38 +32,13 @@ impl Server {
         Ok(self.core.read_link(inode)?)
     }
 
-    /// Runs `make` with the mode that umask leaves, and gives what it made to the caller.
-    pub(super) fn as_caller(
-        &self,
-        req: &Request,
-        dir: &Arc<Inode>,
-        spec: &Spec,
-        umask: u32,
-        make: impl FnOnce(&Spec) -> Answer<Arc<Inode>>,
-    ) -> Answer<Arc<Inode>> {
-        let (dir_meta, has_default) = {
-            let _tree = self.core.read();
-            let default = self.core.xattr(dir, &XattrName::new(acl::DEFAULT)?).is_ok();
-            (self.core.metadata(dir)?, default)
-        };
-        let mut spec = spec.clone();
-        if !has_default {
-            spec.mode &= !umask;
-        }
-        let inode = make(&spec)?;
-        let meta = self.metadata(&inode)?;
-        let gid = match dir_meta.mode & 0o2000 {
-            0 => req.gid(),
-            _ => meta.gid,
-        };
-        if (meta.uid, meta.gid) != (req.uid(), gid) {
-            let owner = SetAttr::owner(Some(req.uid()), Some(gid));
-            self.core.set_attr(&inode, &owner)?;
-            if !meta.is_symlink() {
-                self.core.set_attr(&inode, &SetAttr::mode(meta.mode))?;
-            }
-        }
-        Ok(inode)
+    /// The union for who sent a request, so that new objects are theirs. What they may do the kernel
+    /// has checked.
+    pub(super) fn for_caller(&self, req: &Request, umask: u32) -> Arc<Core> {
+        let caller = Credentials::user(req.uid(), req.gid())
+            .capabilities(CapabilitySet::ALL)
+            .umask(umask);
+        self.core.for_caller(Some(&caller))
     }
 
     pub(super) fn set_len(
