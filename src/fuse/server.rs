@@ -26,9 +26,13 @@ use crate::overlay::core::Core;
 use crate::overlay::file::File;
 use crate::overlay::inode::Inode;
 use crate::path::Name;
+use crate::rules::inode::Device;
 
 /// What a request is answered with.
 pub(super) type Answer<T> = Result<T, Errno>;
+
+/// Where the number of a filesystem begins in an inode number.
+const FILESYSTEM_SHIFT: u32 = 48;
 
 /// Largest read or write in bytes.
 const TRANSFER_BYTES_MAX: u32 = 1 << 20;
@@ -73,22 +77,30 @@ impl Server {
         }
     }
 
-    /// Tells the kernel of a node. Counts it.
-    fn entry(&self, inode: &Arc<Inode>, meta: &Metadata) -> Told {
-        let number = self.nodes.adopt(inode, meta.ino);
-        Told {
-            attr: convert::attr(meta, number),
-            attr_time: self.attr_time(number, meta),
-            generation: Generation(inode.id),
+    /// The inode number that the mount shows. A mount has one device number, so where the layers are
+    /// on several filesystems the upper bits tell which: an object's device says it.
+    pub(super) fn shown_number(&self, meta: &Metadata) -> u64 {
+        let own = self.core.device(Device::Union);
+        let filesystem = u64::from(meta.dev.minor.wrapping_sub(own.minor));
+        if self.core.same_fs || meta.ino >> FILESYSTEM_SHIFT != 0 {
+            meta.ino
+        } else {
+            (filesystem << FILESYSTEM_SHIFT) | meta.ino
         }
     }
 
-    /// Attributes under another number than the object's own must not be kept.
-    fn attr_time(&self, number: u64, meta: &Metadata) -> Duration {
-        if number == meta.ino {
-            self.options.cache
-        } else {
-            Duration::ZERO
+    /// Tells the kernel of a node. Counts it.
+    fn entry(&self, inode: &Arc<Inode>, meta: &Metadata) -> Told {
+        let shown = self.shown_number(meta);
+        let number = self.nodes.adopt(inode, shown);
+        Told {
+            attr: convert::attr(meta, number),
+            // Attributes under another number than the object's own must not be kept.
+            attr_time: match number == shown {
+                true => self.options.cache,
+                false => Duration::ZERO,
+            },
+            generation: Generation(inode.id),
         }
     }
 
@@ -105,7 +117,10 @@ impl Server {
 
     fn reply_attr(&self, answer: Answer<Metadata>, reply: ReplyAttr) {
         match answer {
-            Ok(meta) => reply.attr(&self.options.cache, &convert::attr(&meta, meta.ino)),
+            Ok(meta) => {
+                let attr = convert::attr(&meta, self.shown_number(&meta));
+                reply.attr(&self.options.cache, &attr);
+            }
             Err(e) => reply.error(convert::errno(e)),
         }
     }

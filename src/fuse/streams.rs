@@ -1,5 +1,6 @@
 //! Requests that read directories.
 
+use std::ffi::OsStr;
 use std::sync::Arc;
 
 use fuser::{FileHandle, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
@@ -27,9 +28,9 @@ impl Server {
 
     /// The inode numbers of `.` and `..`.
     fn dots(&self, stream: &Stream) -> Answer<[(&'static str, u64); 2]> {
-        let own = self.metadata(&stream.inode)?.ino;
+        let own = self.shown_number(&self.metadata(&stream.inode)?);
         let above = match stream.inode.parent() {
-            Some(parent) => self.metadata(&parent)?.ino,
+            Some(parent) => self.shown_number(&self.metadata(&parent)?),
             None => own,
         };
         Ok([(".", own), ("..", above)])
@@ -53,12 +54,24 @@ impl Server {
         }
         for entry in rest(&listing, at) {
             at += 1;
-            let kind = convert::kind(entry.file_type.unwrap_or(FileType::Regular));
-            if reply.add(INodeNo(entry.ino), at, kind, entry.name.as_os_str()) {
+            let (ino, file_type) = self.listed(&stream, entry);
+            let kind = convert::kind(file_type.unwrap_or(FileType::Regular));
+            if reply.add(INodeNo(ino), at, kind, entry.name.as_os_str()) {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Number and type of an entry, asked for where the listing does not tell what the mount shows.
+    fn listed(&self, stream: &Stream, entry: &Listed) -> (u64, Option<FileType>) {
+        if self.core.same_fs && entry.file_type.is_some() {
+            return (entry.ino, entry.file_type);
+        }
+        match self.core.find(&stream.inode, &entry.name) {
+            Ok(Some((_, meta))) => (self.shown_number(&meta), Some(meta.file_type)),
+            _ => (entry.ino, entry.file_type),
+        }
     }
 
     pub(super) fn list_with_attributes(
@@ -98,8 +111,9 @@ impl Server {
     ) -> bool {
         let name = entry.name.as_os_str();
         if let Ok(Some((inode, meta))) = self.core.find(&stream.inode, &entry.name) {
-            let number = self.nodes.adopt(&inode, meta.ino);
-            if number == meta.ino {
+            let shown = self.shown_number(&meta);
+            let number = self.nodes.adopt(&inode, shown);
+            if number == shown {
                 let attr = convert::attr(&meta, number);
                 let full = self.add(reply, at, name, &attr, Some(inode.id));
                 if full {
@@ -108,14 +122,27 @@ impl Server {
                 return full;
             }
             self.nodes.forget(number, 1);
+            // Known by a number that it does not show.
+            return self.add_bare(reply, at, name, Some(meta.file_type), shown);
         }
-        // Listed, but not to be found (a stray whiteout, or gone since); or known by a number that
-        // it does not show.
-        self.nodes.hold(entry.ino);
-        let attr = convert::bare_attr(entry.file_type, entry.ino);
+        // Listed, but not to be found: a stray whiteout, or gone since.
+        self.add_bare(reply, at, name, entry.file_type, entry.ino)
+    }
+
+    /// Adds an entry of which the kernel is to take nothing but type and number.
+    fn add_bare(
+        &self,
+        reply: &mut ReplyDirectoryPlus,
+        at: u64,
+        name: &OsStr,
+        file_type: Option<FileType>,
+        ino: u64,
+    ) -> bool {
+        self.nodes.hold(ino);
+        let attr = convert::bare_attr(file_type, ino);
         let full = self.add(reply, at, name, &attr, None);
         if full {
-            self.nodes.forget(entry.ino, 1);
+            self.nodes.forget(ino, 1);
         }
         full
     }
@@ -124,7 +151,7 @@ impl Server {
         &self,
         reply: &mut ReplyDirectoryPlus,
         at: u64,
-        name: &std::ffi::OsStr,
+        name: &OsStr,
         attr: &fuser::FileAttr,
         generation: Option<u64>,
     ) -> bool {
