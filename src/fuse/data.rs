@@ -39,13 +39,9 @@ impl Server {
     ) -> Answer<FileHandle> {
         let inode = self.inode(ino)?;
         let options = Server::open_options(flags.0);
-        let in_upper = inode.upper().is_some();
         let file = self.core.open_node(&inode, &options)?;
         if options.truncate {
             self.drop_set_id(req, &inode)?;
-        }
-        if !in_upper && inode.upper().is_some() {
-            self.forget_attr(&inode);
         }
         Ok(FileHandle(self.files.add(file)))
     }

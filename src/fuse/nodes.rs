@@ -61,12 +61,12 @@ impl Nodes {
         self.tables().nodes.get(&number)?.inode.clone()
     }
 
-    /// The number of an object that the kernel knows.
-    pub(super) fn number(&self, inode: &Inode) -> Option<u64> {
-        if inode.id == self.root.id {
+    /// The number of an object that the kernel knows, by the engine's id of it.
+    pub(super) fn number(&self, id: u64) -> Option<u64> {
+        if id == self.root.id {
             return Some(ROOT);
         }
-        self.tables().numbers.get(&inode.id).copied()
+        self.tables().numbers.get(&id).copied()
     }
 
     /// Counts one more time that the kernel is told of `inode`, whose inode number is `shown`.

@@ -25,6 +25,7 @@ use crate::meta::Metadata;
 use crate::overlay::core::Core;
 use crate::overlay::file::File;
 use crate::overlay::inode::Inode;
+use crate::overlay::watch::CopiedUp;
 use crate::path::Name;
 use crate::rules::inode::Device;
 
@@ -45,6 +46,8 @@ pub(super) struct Server {
     pub(super) files: Handles<File>,
     pub(super) streams: Handles<Stream>,
     pub(super) options: FuseOptions,
+    /// What was copied up, since the kernel was last told.
+    copied_up: Arc<CopiedUp>,
     /// For telling the kernel what to forget; set before the first request is served.
     pub(super) notifier: Arc<OnceLock<Notifier>>,
 }
@@ -53,6 +56,7 @@ impl Server {
     pub(super) fn new(core: Arc<Core>, options: FuseOptions) -> Self {
         Server {
             nodes: Nodes::new(core.root().clone()),
+            copied_up: core.watchers.watch(),
             core,
             files: Handles::default(),
             streams: Handles::default(),
@@ -71,9 +75,20 @@ impl Server {
 
     /// The kernel is to ask for a node's attributes again: they changed in a way that it cannot know.
     pub(super) fn forget_attr(&self, inode: &Inode) {
-        if let (Some(notifier), Some(number)) = (self.notifier.get(), self.nodes.number(inode)) {
+        self.forget_attr_of(inode.id);
+    }
+
+    fn forget_attr_of(&self, id: u64) {
+        if let (Some(notifier), Some(number)) = (self.notifier.get(), self.nodes.number(id)) {
             // A negative offset: attributes only. Failing means that the kernel does not know the node.
             let _ = notifier.inval_inode(INodeNo(number), -1, 0);
+        }
+    }
+
+    /// To be called when a request is done that may have copied up, before it is answered.
+    pub(super) fn tell_copied_up(&self) {
+        for id in self.copied_up.take() {
+            self.forget_attr_of(id);
         }
     }
 
@@ -105,6 +120,7 @@ impl Server {
     }
 
     fn reply_entry(&self, answer: Answer<(Arc<Inode>, Metadata)>, reply: ReplyEntry) {
+        self.tell_copied_up();
         match answer {
             Ok((inode, meta)) => {
                 let told = self.entry(&inode, &meta);
@@ -115,7 +131,16 @@ impl Server {
         }
     }
 
+    fn reply_empty(&self, answer: Answer<()>, reply: ReplyEmpty) {
+        self.tell_copied_up();
+        match answer {
+            Ok(()) => reply.ok(),
+            Err(e) => reply.error(convert::errno(e)),
+        }
+    }
+
     fn reply_attr(&self, answer: Answer<Metadata>, reply: ReplyAttr) {
+        self.tell_copied_up();
         match answer {
             Ok(meta) => {
                 let attr = convert::attr(&meta, self.shown_number(&meta));
@@ -131,13 +156,6 @@ struct Told {
     attr: FileAttr,
     attr_time: Duration,
     generation: Generation,
-}
-
-fn reply_empty(answer: Answer<()>, reply: ReplyEmpty) {
-    match answer {
-        Ok(()) => reply.ok(),
-        Err(e) => reply.error(convert::errno(e)),
-    }
 }
 
 fn reply_xattr(answer: Answer<Vec<u8>>, size: u32, reply: ReplyXattr) {
@@ -277,11 +295,11 @@ impl Filesystem for Server {
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, raw: &OsStr, reply: ReplyEmpty) {
-        reply_empty(self.remove(parent, raw, false), reply);
+        self.reply_empty(self.remove(parent, raw, false), reply);
     }
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, raw: &OsStr, reply: ReplyEmpty) {
-        reply_empty(self.remove(parent, raw, true), reply);
+        self.reply_empty(self.remove(parent, raw, true), reply);
     }
 
     fn symlink(
@@ -306,7 +324,7 @@ impl Filesystem for Server {
         reply: ReplyEmpty,
     ) {
         let renamed = self.move_name((parent, raw), (newparent, newname), flags);
-        reply_empty(renamed, reply);
+        self.reply_empty(renamed, reply);
     }
 
     fn link(
@@ -321,7 +339,9 @@ impl Filesystem for Server {
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        match self.open_file(req, ino, flags) {
+        let opened = self.open_file(req, ino, flags);
+        self.tell_copied_up();
+        match opened {
             Ok(handle) => reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE),
             Err(e) => reply.error(convert::errno(e)),
         }
@@ -337,7 +357,9 @@ impl Filesystem for Server {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        match self.create_file(req, (parent, raw), mode, umask, flags) {
+        let created = self.create_file(req, (parent, raw), mode, umask, flags);
+        self.tell_copied_up();
+        match created {
             Ok((inode, meta, handle)) => {
                 let told = self.entry(&inode, &meta);
                 let flags = FopenFlags::FOPEN_KEEP_CACHE;
@@ -414,7 +436,7 @@ impl Filesystem for Server {
         reply: ReplyEmpty,
     ) {
         let sync = || Ok(self.file(fh)?.try_sync(datasync)?);
-        reply_empty(sync(), reply);
+        self.reply_empty(sync(), reply);
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -476,7 +498,7 @@ impl Filesystem for Server {
         reply: ReplyEmpty,
     ) {
         let sync = || Ok(self.core.sync_inode(&*self.inode(ino)?)?);
-        reply_empty(sync(), reply);
+        self.reply_empty(sync(), reply);
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
@@ -508,7 +530,7 @@ impl Filesystem for Server {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        reply_empty(self.set_xattr(ino, raw, Some(value), flags), reply);
+        self.reply_empty(self.set_xattr(ino, raw, Some(value), flags), reply);
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, raw: &OsStr, size: u32, reply: ReplyXattr) {
@@ -520,7 +542,7 @@ impl Filesystem for Server {
     }
 
     fn removexattr(&self, _req: &Request, ino: INodeNo, raw: &OsStr, reply: ReplyEmpty) {
-        reply_empty(self.set_xattr(ino, raw, None, 0), reply);
+        self.reply_empty(self.set_xattr(ino, raw, None, 0), reply);
     }
 
     fn ioctl(
@@ -550,7 +572,7 @@ impl Filesystem for Server {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        reply_empty(self.allocate(fh, offset, length, mode), reply);
+        self.reply_empty(self.allocate(fh, offset, length, mode), reply);
     }
 
     fn lseek(

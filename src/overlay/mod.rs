@@ -34,3 +34,4 @@ pub(crate) mod stack;
 pub(crate) mod stats;
 pub(crate) mod union;
 pub(crate) mod walk;
+pub(crate) mod watch;
