@@ -31,7 +31,7 @@ pub use credentials::{CapabilitySet, Credentials};
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, LayerId, Result};
 pub use meta::{DeviceId, FileType, InodeFlags, Metadata, SetAttr, SetTime, StatFs, Timestamp};
-pub use op::{EntryInfo, Op, OpenOptions, Outcome, READ_BYTES_MAX, RenameFlags};
+pub use op::{AccessMode, EntryInfo, Op, OpenOptions, Outcome, READ_BYTES_MAX, RenameFlags};
 pub use overlay::apply::Session;
 pub use overlay::changes::Change;
 pub use overlay::copy_layer::{CopyLayerReport, copy_layer};

@@ -139,6 +139,34 @@ fn memory_equals_the_kernel() {
     }
 }
 
+/// Callers of mixed users, groups and capabilities, one after the other on one tree.
+#[test]
+fn directories_equal_the_kernel_for_callers() {
+    if require_kernel() {
+        let profile = Profile::root().callers(true);
+        let campaign = engine("dir callers", Layout::same(Fs::Ext4), profile);
+        in_mount_namespace(|| campaign.run(DIRS));
+    }
+}
+
+#[test]
+fn memory_equals_the_kernel_for_callers() {
+    if require_kernel() {
+        let profile = Profile::root().callers(true);
+        let mut campaign = engine("memory callers", mixed(Fs::Ext4, &[Fs::Tmpfs]), profile);
+        campaign.rules = campaign.rules.origins_differ();
+        campaign.rules.merged.inode_labels = false;
+        campaign.rules.right_in_memory = true;
+        in_mount_namespace(|| campaign.run(MEMORY));
+    }
+}
+
+#[test]
+fn kernel_equals_itself_for_callers() {
+    let profile = Profile::root().callers(true);
+    run(Campaign::new("callers", Layout::same(Fs::Ext4), profile));
+}
+
 fn run(campaign: Campaign) {
     if require_fs(&campaign.layout.kinds()) {
         in_mount_namespace(|| campaign.run(TWICE));

@@ -37,6 +37,8 @@ mod mounts;
 mod opaque;
 #[path = "rules/ops.rs"]
 mod ops;
+#[path = "rules/permission.rs"]
+mod permission;
 #[path = "rules/place.rs"]
 mod place;
 #[path = "rules/readdir.rs"]

@@ -110,6 +110,7 @@ fn plan_op(core: &Core, op: &Op, plan: &mut Plan) -> Res<()> {
     let root = core.root();
     match op {
         Op::Metadata { .. }
+        | Op::Access { .. }
         | Op::ReadLink { .. }
         | Op::ReadDir { .. }
         | Op::Read { .. }
@@ -308,6 +309,7 @@ fn path_op(overlay: &Overlay, op: &Op) -> Result<Outcome> {
             path,
             follow: false,
         } => overlay.symlink_metadata(path).map(Outcome::Metadata),
+        Op::Access { path, mode } => overlay.access(path, *mode).map(|()| Outcome::Done),
         Op::ReadLink { path } => overlay.read_link(path).map(|target| {
             use std::os::unix::ffi::OsStringExt;
             Outcome::Bytes(target.into_os_string().into_vec())

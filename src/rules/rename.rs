@@ -87,21 +87,26 @@ pub(crate) fn check(
             Errno::ENOTEMPTY
         });
     }
-    if same {
-        return Ok(false);
+    Ok(!same)
+}
+
+/// The check that comes between those of what may be done to the old name and to the new one:
+/// only a directory replaces a directory.
+pub(crate) fn check_types(f: &Facts) -> Result<(), Errno> {
+    match (f.old.is_dir, f.new.is_dir) {
+        _ if f.flags.exchange || !f.new.exists => Ok(()),
+        (true, false) => Err(Errno::ENOTDIR),
+        (false, true) => Err(Errno::EISDIR),
+        _ => Ok(()),
     }
-    if !exchange && f.new.exists {
-        if f.old.is_dir && !f.new.is_dir {
-            return Err(Errno::ENOTDIR);
-        }
-        if !f.old.is_dir && f.new.is_dir {
-            return Err(Errno::EISDIR);
-        }
+}
+
+/// The check that comes after the caller's rights.
+pub(crate) fn check_flags(f: &Facts) -> Result<(), Errno> {
+    match f.flags.whiteout {
+        true => Err(Errno::EINVAL),
+        false => Ok(()),
     }
-    if whiteout {
-        return Err(Errno::EINVAL);
-    }
-    Ok(true)
 }
 
 /// Whether the filesystem can move the objects at all (rule R141). Comes before emptiness is judged.
