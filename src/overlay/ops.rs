@@ -16,28 +16,31 @@ use crate::overlay::inode::{Inode, Place};
 use crate::overlay::mutate::{Spec, Target};
 use crate::overlay::paths::{End, Follow, Last};
 use crate::rules::attr::Change;
-use crate::rules::plan::Plan;
 use crate::xattr_name::XattrName;
 
 /// Permission bits that mkdir accepts: rwx and sticky.
 const MKDIR_MODE_BITS: u32 = 0o1777;
 
 /// Runs the same planning either for real or to be looked at.
-pub(crate) enum Run<'a> {
+pub(crate) enum Run<'r, 'b> {
     /// Do it.
     Apply,
-    /// Put the plan here, and do nothing.
-    Plan(&'a mut Plan),
+    /// Add the steps here, and do nothing.
+    Plan(&'r mut Build<'b>),
 }
 
 impl Core {
     /// Executes or merely plans.
-    pub(crate) fn run(&self, run: Run<'_>, build: impl Fn(&mut Build<'_>) -> Res<()>) -> Res<()> {
+    pub(crate) fn run(
+        &self,
+        run: Run<'_, '_>,
+        build: impl Fn(&mut Build<'_>) -> Res<()>,
+    ) -> Res<()> {
         match run {
             Run::Apply => self.mutate(build).map(|_| ()),
-            Run::Plan(plan) => {
-                *plan = self.plan_only(build)?.plan;
-                Ok(())
+            Run::Plan(b) => {
+                let _tree = self.read();
+                build(b)
             }
         }
     }
@@ -64,7 +67,7 @@ impl Core {
     /// Creates whatever `spec` says at `path`.
     pub(crate) fn create(
         &self,
-        run: Run<'_>,
+        run: Run<'_, '_>,
         base: &Arc<Inode>,
         path: &Path,
         spec: &Spec,
@@ -83,7 +86,7 @@ impl Core {
     /// `symlink(2)`.
     pub(crate) fn symlink(
         &self,
-        run: Run<'_>,
+        run: Run<'_, '_>,
         base: &Arc<Inode>,
         target: &[u8],
         path: &Path,
@@ -107,7 +110,7 @@ impl Core {
     /// `link(2)`; a symlink at the end of `from` is linked, not followed.
     pub(crate) fn hard_link(
         &self,
-        run: Run<'_>,
+        run: Run<'_, '_>,
         base: &Arc<Inode>,
         from: &Path,
         to: &Path,
@@ -159,7 +162,7 @@ impl Core {
     }
 
     /// `unlink(2)`.
-    pub(crate) fn remove_file(&self, run: Run<'_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
+    pub(crate) fn remove_file(&self, run: Run<'_, '_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
         self.run(run, |b| {
             let last = self.walk_to_last(base, path, Follow::No)?;
             if last.end != End::TooLong {
@@ -189,7 +192,7 @@ impl Core {
     }
 
     /// `rmdir(2)`.
-    pub(crate) fn remove_dir(&self, run: Run<'_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
+    pub(crate) fn remove_dir(&self, run: Run<'_, '_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
         self.run(run, |b| {
             let last = self.walk_to_last(base, path, Follow::No)?;
             let otherwise = match last.end {
@@ -220,7 +223,7 @@ impl Core {
     /// `renameat2(2)`.
     pub(crate) fn rename(
         &self,
-        run: Run<'_>,
+        run: Run<'_, '_>,
         base: (&Arc<Inode>, &Arc<Inode>),
         from: &Path,
         to: &Path,
@@ -270,7 +273,7 @@ impl Core {
     /// `truncate(2)`.
     pub(crate) fn set_len(
         &self,
-        run: Run<'_>,
+        run: Run<'_, '_>,
         base: &Arc<Inode>,
         path: &Path,
         len: u64,
@@ -295,7 +298,7 @@ impl Core {
     /// As [`Core::set_attr`], by path.
     pub(crate) fn set_attr_at(
         &self,
-        run: Run<'_>,
+        run: Run<'_, '_>,
         base: &Arc<Inode>,
         path: &Path,
         follow: bool,
@@ -326,7 +329,7 @@ impl Core {
     )]
     pub(crate) fn set_xattr_at(
         &self,
-        run: Run<'_>,
+        run: Run<'_, '_>,
         base: &Arc<Inode>,
         path: &Path,
         follow: bool,

@@ -129,13 +129,14 @@ fn r286_an_access_list_decides_for_all_but_the_owner() {
 
 #[test]
 fn set_id_bits_are_lost_by_writing() {
-    let (a, caller) = (alice(), Some(&alice()));
+    let alice = alice();
+    let caller = Some(&alice);
     assert_eq!(mode_after_write(caller, &file(0o6755, 10, 20)), Some(0o755));
     assert_eq!(mode_after_write(caller, &file(0o2644, 10, 20)), None);
     assert_eq!(mode_after_write(caller, &file(0o2644, 10, 5)), Some(0o644));
     assert_eq!(mode_after_write(caller, &file(0o755, 10, 20)), None);
     assert_eq!(mode_after_write(caller, &dir(0o6755, 10, 20)), None);
-    let capable = a.capabilities(CapabilitySet::FSETID);
+    let capable = with(CapabilitySet::FSETID);
     assert_eq!(mode_after_write(Some(&capable), &file(0o6755, 1, 2)), None);
     assert_eq!(mode_after_write(None, &file(0o6755, 1, 2)), None);
     assert!(acl_clears_set_gid(caller, &dir(0o2755, 10, 5)));
@@ -192,7 +193,7 @@ fn r281_attributes_ask_for_capabilities() {
         ("user.u", true, Err(Errno::EPERM), Err(Errno::EPERM)),
     ];
     for (name, write, plain, capable) in rows {
-        let ask = |caller| may_use_xattr(caller, &meta, &x(name), write);
+        let ask = |caller: &Credentials| may_use_xattr(caller, &meta, &x(name), write);
         assert_eq!(ask(&alice()), plain, "{name}");
         assert_eq!(ask(&admin), capable, "{name}");
     }
