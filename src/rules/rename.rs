@@ -283,7 +283,12 @@ mod tests {
 
     #[test]
     fn r140_checks_of_the_vfs() {
-        let run = |f: Facts| check(&f, false, false, false, (false, false));
+        let run = |f: Facts| {
+            let goes_on = check(&f, false, false, false, (false, false))?;
+            check_types(&f)?;
+            check_flags(&f)?;
+            Ok(goes_on)
+        };
         let plain = RenameFlags::NONE;
         assert_eq!(run(facts(FILE, DIR, plain)), Err(Errno::EISDIR));
         assert_eq!(run(facts(DIR, FILE, plain)), Err(Errno::ENOTDIR));
