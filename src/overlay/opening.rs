@@ -99,7 +99,7 @@ impl Core {
     }
 
     /// What the VFS checks before it opens an existing object.
-    fn permit_open(&self, inode: &Inode, options: &OpenOptions) -> Res<()> {
+    pub(crate) fn permit_open(&self, inode: &Inode, options: &OpenOptions) -> Res<()> {
         open::check_type(inode.file_type, options)?;
         let writes = open::copies_up(options);
         if writes && !inode.file_type.is_special() {
