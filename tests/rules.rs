@@ -31,6 +31,8 @@ mod inodes;
 mod live;
 #[path = "rules/lookup.rs"]
 mod lookup;
+#[path = "rules/metacopy.rs"]
+mod metacopy;
 #[path = "rules/mounts.rs"]
 mod mounts;
 #[path = "rules/moved.rs"]

@@ -219,7 +219,10 @@ impl Core {
             origin_mark,
             origin_recorded: false,
             xattr_whiteouts: lookup.xattr_whiteouts,
-            metacopy: upper.is_some() && upper_metacopy,
+            metacopy: match &upper {
+                Some(_) => upper_metacopy,
+                None => !is_dir && lowers.len() > 1,
+            },
             hard_linked: !is_dir && first_meta.as_ref().is_some_and(|m| m.nlink > 1),
             redirect: upper_redirect.map(Arc::from),
             upper: upper.map(|(node, _)| node),

@@ -9,13 +9,15 @@ use crate::backend::{NewKind, NewNode, NodeRef, XattrMode};
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::{FileType, InodeFlags, Metadata, SetAttr, SetTime};
-use crate::overlay::build::{Build, Data};
+use crate::overlay::build::Build;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::{Inode, Place as InodePlace, State, path_of};
 use crate::overlay::lookup::Found;
 use crate::path::Name;
 use crate::rules::attr::Change;
+use crate::rules::copy_up::Data;
 use crate::rules::plan::{Obj, Place, Role, Step};
+use crate::rules::redirect::Form;
 use crate::rules::{attr, create, remove, xattr};
 use crate::xattr_name::XattrName;
 
@@ -125,7 +127,7 @@ impl Build<'_> {
             return Err(Fail::rule(Errno::EPERM, "R084"));
         }
         let (node, xattrs) = self.core.born(dir, spec)?;
-        let upper_dir = self.upper(dir, Data::Full)?;
+        let upper_dir = self.upper(dir, Data::Attributes)?;
         let temp = self.temp()?;
         let file_type = spec.kind.file_type();
         let object = self.object(LayerId::Upper, path_of(dir, name), None);
@@ -188,7 +190,7 @@ impl Build<'_> {
                 mode,
             },
         )?;
-        let upper_dir = self.upper(dir, Data::Full)?;
+        let upper_dir = self.upper(dir, Data::Attributes)?;
         let object = self.object(LayerId::Upper, "(unnamed)".into(), None);
         let first = Step::Tmpfile {
             dir: upper_dir,
@@ -219,8 +221,11 @@ impl Build<'_> {
         self.core.permit(&target.dir, Change::AddEntry)?;
         self.core.permit(source, Change::Name)?;
         let unnamed = matches!(source.place(), InodePlace::Gone(None));
-        let object = self.upper(source, Data::Full)?;
-        let upper_dir = self.upper(&target.dir, Data::Full)?;
+        let object = self.upper(source, Data::Attributes)?;
+        let upper_dir = self.upper(&target.dir, Data::Attributes)?;
+        if self.lacks_data(source) && !self.set_redirect(source, object, Form::Absolute) {
+            return Ok(());
+        }
         if self.will_have_origin(source)? {
             self.mark_impure(&target.dir, upper_dir);
         }
@@ -277,7 +282,7 @@ impl Build<'_> {
             }
             whiteouts = emptiness.upper_whiteouts;
         }
-        let upper_dir = self.upper(&target.dir, Data::Full)?;
+        let upper_dir = self.upper(&target.dir, Data::Attributes)?;
         let place = Place {
             dir: upper_dir,
             name: target.name.clone(),
@@ -353,7 +358,7 @@ impl Build<'_> {
         };
         self.core.permit(inode, kind)?;
         let (real, layer, meta) = self.real(inode)?;
-        let object = self.upper(inode, Data::Full)?;
+        let object = self.upper(inode, Data::Attributes)?;
         let attr = attr::normalize(&meta, change);
         let capability = XattrName::new(xattr::CAPABILITY)?;
         if attr::drops_capability(&meta, &attr)
@@ -433,7 +438,7 @@ impl Build<'_> {
                 return Err(Fail::rule(Errno::ENODATA, "R202"));
             }
         }
-        let object = self.upper(inode, Data::Full)?;
+        let object = self.upper(inode, Data::Attributes)?;
         let value = value.map(<[u8]>::to_vec);
         self.plan.push(
             Role::Commit,
