@@ -318,7 +318,7 @@ impl<'a> Build<'a> {
         });
         let metacopy = inode.file_type.is_file() && data == Data::Attributes;
         self.metacopy.insert(inode.id, metacopy);
-        let copied = inode.clone();
+        let (copied, watchers) = (inode.clone(), core.watchers.clone());
         self.then(planned.publish, move |bound| {
             let node = bound.get(object.0).cloned().flatten();
             copied.update(|s| {
@@ -328,6 +328,7 @@ impl<'a> Build<'a> {
                 s.origin_recorded = true;
                 s.impure = false;
             });
+            watchers.copied_up(copied.id);
         });
         Ok(object)
     }

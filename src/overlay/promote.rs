@@ -72,9 +72,10 @@ impl Build<'_> {
             staged: self.is_promoted(inode),
         });
         self.metacopy.insert(inode.id, false);
-        let inode = inode.clone();
+        let (inode, watchers) = (inode.clone(), self.core.watchers.clone());
         self.then(planned.publish, move |_| {
             inode.update(|s| s.metacopy = false);
+            watchers.copied_up(inode.id);
         });
         Ok(())
     }
