@@ -23,6 +23,8 @@ mod callers;
 mod copy_up;
 #[path = "rules/create.rs"]
 mod create;
+#[path = "rules/digests.rs"]
+mod digests;
 #[path = "rules/handles.rs"]
 mod handles;
 #[path = "rules/inodes.rs"]

@@ -124,6 +124,7 @@ impl<'a> Build<'a> {
     /// The upper object of `inode`, copied up first if it is not in the upper (rules R112, R194 to
     /// R217), with at least so much of its data.
     pub(crate) fn upper(&mut self, inode: &Arc<Inode>, data: Data) -> Res<Obj> {
+        self.core.check_data(&inode.state())?;
         let object = self.upper_object(inode, data)?;
         if data != Data::Attributes && self.lacks_data(inode) {
             self.promote(inode, object)?;
@@ -137,8 +138,8 @@ impl<'a> Build<'a> {
         self.staged.iter().any(|s| done(&s))
     }
 
-    /// Copies up the topmost missing ancestor first.
-    fn upper_object(&mut self, inode: &Arc<Inode>, data: Data) -> Res<Obj> {
+    /// As [`Build::upper`], whatever its data are. Copies up the topmost missing ancestor first.
+    pub(crate) fn upper_object(&mut self, inode: &Arc<Inode>, data: Data) -> Res<Obj> {
         let mut missing = Vec::new();
         let mut at = inode.clone();
         let mut obj = loop {
@@ -323,7 +324,7 @@ impl<'a> Build<'a> {
             let node = bound.get(object.0).cloned().flatten();
             copied.update(|s| {
                 s.upper = node;
-                s.metacopy = metacopy;
+                (s.metacopy, s.digest) = (metacopy, None);
                 s.origin_mark |= copied.is_dir();
                 s.origin_recorded = true;
                 s.impure = false;

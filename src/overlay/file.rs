@@ -351,7 +351,9 @@ impl File {
 
 /// Opens the file that holds the data.
 fn open_real(core: &Core, inode: &Inode, access: Access) -> Res<Real> {
-    let (node, layer) = core.data_node(&inode.state())?;
+    let state = inode.state();
+    core.check_data(&state)?;
+    let (node, layer) = core.data_node(&state)?;
     if access != Access::Read && layer != LayerId::Upper {
         return Err(Errno::EROFS.into());
     }

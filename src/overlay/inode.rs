@@ -53,6 +53,8 @@ pub(crate) struct State {
     pub(crate) hard_linked: bool,
     /// The redirect of the upper directory or metacopy.
     pub(crate) redirect: Option<Arc<[u8]>>,
+    /// What the metacopy says of the digest of its data.
+    pub(crate) digest: Option<Arc<[u8]>>,
 }
 
 impl State {

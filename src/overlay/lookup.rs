@@ -12,8 +12,9 @@ use crate::overlay::inode::{Inode, Lower, State};
 use crate::path::Name;
 use crate::rules::origin::{self, Decoded};
 use crate::rules::resolve::{Attrs, Fact, Lookup, Observed, Position};
+use crate::rules::verity;
 use crate::rules::whiteout::{LowerFact, lower_fact, lower_positive};
-use crate::xattr_name::OverlayAttr;
+use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
 /// What a name stands for in the merged tree.
 #[derive(Clone, Debug)]
@@ -213,6 +214,7 @@ impl Core {
                 impure = value.as_deref() == Some(b"y");
             }
         }
+        let digest = lookup.metacopy_value.as_deref().and_then(verity::digest_of);
         let state = State {
             opaque: upper.is_some() && is_dir && upper_opaque,
             impure,
@@ -225,6 +227,7 @@ impl Core {
             },
             hard_linked: !is_dir && first_meta.as_ref().is_some_and(|m| m.nlink > 1),
             redirect: upper_redirect.map(Arc::from),
+            digest: digest.map(Arc::from),
             upper: upper.map(|(node, _)| node),
             lowers: lowers.into(),
         };
@@ -310,7 +313,11 @@ impl Core {
                 Ok(None)
             }
         };
-        let metacopy = read(wants.metacopy, OverlayAttr::Metacopy)?;
+        let metacopy = match read(wants.metacopy, OverlayAttr::Metacopy) {
+            // A file that the mounter may not read: nothing can be told of it (rule R181).
+            Err(e) if e.errno == Errno::EACCES && self.namespace == XattrNamespace::User => None,
+            answer => answer?,
+        };
         let redirect = wants.redirect && (meta.is_dir() || metacopy.is_some());
         let attrs = Attrs {
             opaque: read(wants.opaque, OverlayAttr::Opaque)?,

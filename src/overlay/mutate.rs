@@ -170,6 +170,7 @@ impl Build<'_> {
             metacopy: false,
             hard_linked: false,
             redirect: None,
+            digest: None,
         };
         let inode = Inode::new(self.core.new_id(), file_type, state, InodePlace::Gone(None));
         let _ = inode.origin.set(None);
@@ -438,7 +439,11 @@ impl Build<'_> {
                 return Err(Fail::rule(Errno::ENODATA, "R202"));
             }
         }
-        let object = self.upper(inode, Data::Attributes)?;
+        let object = match state.upper {
+            // Its data need not be usable.
+            Some(_) => self.upper_object(inode, Data::Attributes)?,
+            None => self.upper(inode, Data::Attributes)?,
+        };
         let value = value.map(<[u8]>::to_vec);
         self.plan.push(
             Role::Commit,

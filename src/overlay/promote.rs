@@ -74,7 +74,7 @@ impl Build<'_> {
         self.metacopy.insert(inode.id, false);
         let (inode, watchers) = (inode.clone(), self.core.watchers.clone());
         self.then(planned.publish, move |_| {
-            inode.update(|s| s.metacopy = false);
+            inode.update(|s| (s.metacopy, s.digest) = (false, None));
             watchers.copied_up(inode.id);
         });
         Ok(())

@@ -57,9 +57,9 @@ pub enum Fsync {
 pub enum Verity {
     /// Ignored.
     Off,
-    /// Checked where present.
+    /// Checked where present: as no layer can tell the digest of its data, such files are `EIO`.
     On,
-    /// Demanded.
+    /// Demanded, and no copy is made without: files that have only attributes are `EIO`.
     Require,
 }
 
@@ -134,6 +134,7 @@ impl Requested {
             xino: self.xino.unwrap_or(Xino::Off),
             uuid: self.uuid.unwrap_or(UuidMode::Auto),
             fsync: self.fsync.unwrap_or(Fsync::Auto),
+            verity: self.verity.unwrap_or(Verity::Off),
         };
         Settled { features, warnings }
     }

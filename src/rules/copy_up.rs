@@ -13,6 +13,7 @@ use crate::meta::{FileType, InodeFlags, Metadata, SetAttr, SetTime, Timestamp};
 use crate::path::Name;
 use crate::rules::Features;
 use crate::rules::attr::protattr;
+use crate::rules::config::Verity;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::xattr_name::{OverlayAttr, XattrName};
 
@@ -28,10 +29,12 @@ pub(crate) enum Data {
 }
 
 impl Data {
-    /// What is copied for an object of this type: without metacopy all of it, if any (rule R179).
+    /// What is copied for an object of this type: without metacopy all of it, if any (rule R179);
+    /// also where a digest is demanded, since no layer has one (rule R182).
     pub(crate) fn settle(self, file_type: FileType, features: Features) -> Data {
+        let metacopy = features.metacopy && features.verity != Verity::Require;
         match self {
-            Data::Attributes if !features.metacopy || !file_type.is_file() => Data::Full,
+            Data::Attributes if !metacopy || !file_type.is_file() => Data::Full,
             data => data,
         }
     }
@@ -411,6 +414,11 @@ mod tests {
             Data::Full
         );
         assert_eq!(settled(Data::Full, regular, on), Data::Full);
+        let require = Features {
+            verity: Verity::Require,
+            ..on
+        };
+        assert_eq!(settled(Data::Attributes, regular, require), Data::Full);
         let attributes = |f: &mut Facts<'_>| f.data = Data::Attributes;
         let (p, _) = planned(&file(10), attributes);
         assert_eq!(

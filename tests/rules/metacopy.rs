@@ -10,12 +10,12 @@ use crate::ops::*;
 use crate::rig::{Rule, rule};
 use crate::seen::{Seen, bytes};
 
-fn metacopy() -> Rule {
+pub(crate) fn metacopy() -> Rule {
     rule().options(&["metacopy=on"])
 }
 
 /// A file with attributes only.
-fn meta_only(size: u32) -> NodeSpec {
+pub(crate) fn meta_only(size: u32) -> NodeSpec {
     let content = match size {
         0 => Vec::new(),
         size => vec![Piece::Hole(size)],
@@ -438,28 +438,6 @@ fn r176_r259_the_size_is_the_metadatas_the_blocks_are_the_datas() {
             assert_eq!(s.up("/long").meta.size, 1 << 20);
             assert_eq!(s.content("/mid"), b"xxxxx");
         })
-        .run();
-}
-
-/// Without verity the digest means nothing, and copying attributes leaves it behind.
-#[test]
-fn r193_a_digest_is_accepted_and_not_copied_up() {
-    let mut digest = vec![0, 36, 0, 1];
-    digest.extend([7; 32]);
-    let with = meta_only(4).overlay(Metacopy, digest.clone());
-    metacopy()
-        .upper(of([("/up", with.clone())]))
-        .lower(of([("/up", file("data")), ("/low", with)]))
-        .lower(of([("/low", file("data"))]))
-        .reads("/up", "data")
-        .ok(chmod("/up", 0o600))
-        .ok(mv("/up", "/up2"))
-        .ok(chmod("/low", 0o600))
-        .look(move |s| {
-            assert_eq!(s.attr("/up2", Metacopy), Some(&*digest));
-            assert_eq!(s.attr("/low", Metacopy), Some(&b""[..]));
-        })
-        .reads("/low", "data")
         .run();
 }
 

@@ -1,6 +1,6 @@
 //! Mount options as the crate takes them.
 
-use layerstack::{OverlayOptions, RedirectDir};
+use layerstack::{OverlayOptions, RedirectDir, Verity};
 
 /// The crate's options for what a mount of the same layers is given. What shapes no tree
 /// (`userxattr` belongs to the layers) is passed over; an option that the crate does not know yet
@@ -16,6 +16,9 @@ pub fn overlay_options(options: &[String]) -> OverlayOptions {
             "redirect_dir=off" => all.redirect_dir(RedirectDir::Off),
             "metacopy=on" => all.metacopy(true),
             "metacopy=off" => all.metacopy(false),
+            "verity=on" => all.verity(Verity::On),
+            "verity=require" => all.verity(Verity::Require),
+            "verity=off" => all.verity(Verity::Off),
             "index=on" => all.index(true),
             "index=off" => all.index(false),
             "nfs_export=on" => all.nfs_export(true),
