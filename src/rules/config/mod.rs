@@ -98,9 +98,9 @@ values!(Fsync: "auto" => Auto, "strict" => Strict, "volatile" => Volatile);
 pub enum Verity {
     /// Ignored.
     Off,
-    /// Checked where present.
+    /// Checked where present: as no layer can tell the digest of its data, such files are `EIO`.
     On,
-    /// Demanded.
+    /// Demanded, and no copy is made without: files that have only attributes are `EIO`.
     Require,
 }
 
@@ -200,6 +200,7 @@ impl Settings {
             xino: self.xino,
             uuid: self.uuid,
             fsync: self.fsync,
+            verity: self.verity,
         }
     }
 
