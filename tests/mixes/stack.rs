@@ -50,7 +50,7 @@ pub struct Mixed {
     lowers: Vec<Layer>,
     upper: Option<Upper>,
     pub session: Option<Session>,
-    started: Timestamp,
+    pub started: Timestamp,
 }
 
 #[derive(Clone)]
@@ -161,6 +161,29 @@ impl Mixed {
         let options = SnapshotOptions::merged().started(self.started);
         let overlay = self.session.as_ref().unwrap().overlay();
         TreeSnapshot::of_backend(&**overlay, &options).unwrap()
+    }
+
+    /// What lies in the lowers, topmost first, with all content.
+    pub fn lower_trees(&self) -> Vec<TreeSnapshot> {
+        let mut options = SnapshotOptions::layer(NAMESPACE).started(self.started);
+        options.inline_bytes_max = u64::MAX;
+        let tree = |layer: &Layer| TreeSnapshot::of_backend(layer, &options).unwrap();
+        self.lowers.iter().map(tree).collect()
+    }
+
+    /// Where the directories of the layers are.
+    pub fn place(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// As [`upper_tree`](Self::upper_tree), with all content.
+    pub fn whole_upper(&self) -> Option<TreeSnapshot> {
+        let mut options = SnapshotOptions::layer(NAMESPACE).started(self.started);
+        options.inline_bytes_max = u64::MAX;
+        match self.upper.as_ref()? {
+            Upper::Memory(layer) => Some(TreeSnapshot::of_backend(layer, &options).unwrap()),
+            Upper::Directory(path, _) => Some(TreeSnapshot::of_dir(path, &options).unwrap()),
+        }
     }
 
     pub fn upper_tree(&self) -> TreeSnapshot {

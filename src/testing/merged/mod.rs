@@ -1,6 +1,10 @@
 //! Anything that behaves like a merged file system: this crate's unions, a mount point, a model,
 //! someone else's implementation.
 
+mod agree;
+
+pub use agree::{Agreed, Agreement, Divergence};
+
 use crate::errno::Errno;
 use crate::op::{Op, Outcome};
 use crate::overlay::apply::Session;

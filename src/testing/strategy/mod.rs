@@ -21,7 +21,7 @@ mod ops;
 pub use acl::{AclEntry, acl_bytes};
 pub use guide::guide;
 pub use layers::{layer, node};
-pub use names::{layer_path, name, op_path};
+pub use names::{any_name, layer_path, name, op_path};
 pub use ops::{op, open_options, ops};
 
 use proptest::collection::{btree_map, vec};
