@@ -17,6 +17,8 @@ mod support;
 
 #[path = "rules/atomic.rs"]
 mod atomic;
+#[path = "rules/callers.rs"]
+mod callers;
 #[path = "rules/copy_up.rs"]
 mod copy_up;
 #[path = "rules/create.rs"]
@@ -31,6 +33,8 @@ mod live;
 mod lookup;
 #[path = "rules/mounts.rs"]
 mod mounts;
+#[path = "rules/moved.rs"]
+mod moved;
 #[path = "rules/opaque.rs"]
 mod opaque;
 #[path = "rules/ops.rs"]

@@ -16,6 +16,8 @@
 //!   64 KiB; `ftruncate` if a hole ends it; `fchmod` to the mode. Answers the length.
 //! - `SetAttr`: `chown` if uid or gid is given, `chmod` if a mode is, `utimensat` if a time is. `chmod`
 //!   of a symlink that is not followed: `EOPNOTSUPP`.
+//! - `As`: the thread takes the caller's user and group for files, groups, capabilities and umask; `EPERM` if it may
+//!   not.
 //!
 //! # Freedoms
 //!
@@ -23,6 +25,7 @@
 //! the mount allows no devices), and opening a directory for reading is `EISDIR`: files are regular files.
 
 mod calls;
+mod disguise;
 mod real_fs;
 
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Operations as system calls of the calling thread.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, XattrFlags};
@@ -10,6 +10,7 @@ use super::calls::{
     allocate, change_root, create_dir_all, done, mkdir, mknod, not_empty, open, owner, read_dir,
     remove_dir_all, rename_flags, rmdir, set_attr, statfs, times, write,
 };
+use super::disguise::Disguise;
 use crate::backend::XattrMode;
 use crate::errno::Errno;
 use crate::op::{Op, OpenOptions, Outcome, READ_BYTES_MAX};
@@ -34,6 +35,8 @@ const COPY_BYTES: usize = 65536;
 pub struct RealFs {
     outside: OwnedFd,
     inside: OwnedFd,
+    /// The magic links to what this process has open.
+    open_files: OwnedFd,
     slots: BTreeMap<u8, OwnedFd>,
 }
 
@@ -47,6 +50,7 @@ impl RealFs {
         Ok(RealFs {
             outside: rustix::fs::open("/", flags, Mode::empty())?,
             inside: rustix::fs::open(root.as_ref(), flags, Mode::empty())?,
+            open_files: rustix::fs::open("/proc/self/fd", flags, Mode::empty())?,
             slots: BTreeMap::new(),
         })
     }
@@ -177,6 +181,12 @@ impl RealFs {
                 rustix::fs::syncfs(root)?;
                 DONE
             }
+            Op::As { caller, op } => {
+                let disguise = Disguise::new(caller)?;
+                let answer = self.apply_inside(op);
+                disguise.end()?;
+                answer
+            }
             other => self.apply_handle(other),
         }
     }
@@ -226,7 +236,10 @@ impl RealFs {
                 DONE
             }
             Op::HandleLink { slot, to } => {
-                rustix::fs::linkat(self.slot(*slot)?, "", CWD, to, AtFlags::EMPTY_PATH)?;
+                // By its magic link: an empty path is refused to who did not open the file.
+                let file = self.slot(*slot)?.as_raw_fd().to_string();
+                let follow = AtFlags::SYMLINK_FOLLOW;
+                rustix::fs::linkat(&self.open_files, file, CWD, to, follow)?;
                 DONE
             }
             Op::HandleClose { slot } => match self.slots.remove(slot) {
