@@ -50,6 +50,7 @@ pub struct Mixed {
     lowers: Vec<Layer>,
     upper: Option<Upper>,
     pub session: Option<Session>,
+    options: OverlayOptions,
     pub started: Timestamp,
 }
 
@@ -62,6 +63,16 @@ pub enum Upper {
 
 impl Mixed {
     pub fn new(mix: Mix, case: &Case, started: Timestamp) -> Self {
+        let options = OverlayOptions::new().durable(false);
+        Mixed::with_options(mix, case, started, options)
+    }
+
+    pub fn with_options(
+        mix: Mix,
+        case: &Case,
+        started: Timestamp,
+        options: OverlayOptions,
+    ) -> Self {
         let mut mixed = Mixed {
             mix,
             dir: scratch(),
@@ -69,6 +80,7 @@ impl Mixed {
             lowers: Vec::new(),
             upper: None,
             session: None,
+            options,
             started,
         };
         mixed.lowers = case.lowers.iter().map(|spec| mixed.lower(spec)).collect();
@@ -115,7 +127,7 @@ impl Mixed {
         if self.mix.nested {
             lowers = LayerStack::from_top([lowers]).unwrap();
         }
-        let options = OverlayOptions::new().durable(false);
+        let options = self.options.clone();
         let overlay = match &self.upper {
             None => Overlay::read_only(&lowers),
             Some(Upper::Memory(layer)) => Overlay::with_options(&lowers, layer.clone(), options),

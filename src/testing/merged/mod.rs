@@ -2,8 +2,11 @@
 //! someone else's implementation.
 
 mod agree;
+pub mod cases;
+mod model_test;
 
 pub use agree::{Agreed, Agreement, Divergence};
+pub use model_test::ModelTest;
 
 use crate::errno::Errno;
 use crate::op::{Op, Outcome};

@@ -195,14 +195,14 @@ impl Default for ReferenceModel {
 }
 
 impl ReferenceModel {
-    /// An empty tree: a root `0755` of owner 0:0. The clock stands at zero.
+    /// An empty tree: a root `0755` of owner 0:0. The clock starts with the machine's time.
     #[must_use]
     pub fn new() -> Self {
         let mut model = ReferenceModel {
             nodes: Vec::new(),
             slots: BTreeMap::new(),
             next_ino: 1,
-            clock: Timestamp::default(),
+            clock: machine_time(),
             umask: 0o022,
             weak: Weakenings::NONE,
         };
@@ -466,6 +466,13 @@ impl MergedFs for ReferenceModel {
         self.reopen();
         Ok(())
     }
+}
+
+fn machine_time() -> Timestamp {
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap_or_default();
+    Timestamp::new(now.as_secs().cast_signed(), now.subsec_nanos())
 }
 
 /// One nanosecond later.

@@ -31,6 +31,19 @@ impl ReferenceModel {
         Ok(model)
     }
 
+    /// As [`ReferenceModel::from_spec`], for a tree that was there before, such as what a union shows of
+    /// its lowers.
+    ///
+    /// # Errors
+    /// `EINVAL` if the tree holds whiteouts.
+    pub fn given(spec: &LayerSpec) -> Result<Self, Errno> {
+        let mut model = ReferenceModel::from_spec(spec)?;
+        for node in &mut model.nodes {
+            node.lower = true;
+        }
+        Ok(model)
+    }
+
     /// The tree that a union of `lowers` (topmost first) below `upper` shows at first, with these weakenings.
     /// Without an upper it is read-only.
     ///
