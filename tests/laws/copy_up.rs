@@ -48,8 +48,8 @@ fn law_7_copying_up_changes_nothing_that_shows() {
         let (mut count, mut done) = (0, 0);
         for (path, node) in before
             .entries()
-            .iter()
-            .filter_map(|(p, _)| Some((p, before.node(p)?)))
+            .keys()
+            .filter_map(|p| Some((p, before.node(p)?)))
         {
             let meta = &node.meta;
             let path = path.clone();

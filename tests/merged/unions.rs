@@ -123,6 +123,6 @@ fn spreading_changes_nothing() {
     let options = SnapshotOptions::merged();
     let view =
         |layers: &[LayerSpec]| merge(layers, None, &MergeOptions::default()).snapshot(&options);
-    let (one, three) = (view(&[tree.clone()]), view(&spread(&tree)));
+    let (one, three) = (view(std::slice::from_ref(&tree)), view(&spread(&tree)));
     assert_eq!(one.diff_text(&three, &Compare::merged(), 9), None);
 }
