@@ -8,13 +8,17 @@
 //! - [`minimise()`]: make a failing case small.
 //! - [`outcome`]: compare what came of one operation on two systems.
 //! - [`merged`]: anything that behaves like a merged file system, as a small trait.
+//! - [`model`]: a plain file system in memory that knows nothing of layers.
+//! - [`oracle`]: what a stack of layers merges to, found out in the slow and plain way.
 //! - [`mount_point`]: a real directory or mount point as one, by system calls.
 
 pub mod case;
 pub mod conformance;
 pub mod merged;
 mod minimise;
+pub mod model;
 pub mod mount_point;
+pub mod oracle;
 pub mod outcome;
 pub mod snapshot;
 pub mod spec;
@@ -23,6 +27,7 @@ pub mod strategy;
 pub use case::Case;
 pub use merged::MergedFs;
 pub use minimise::minimise;
+pub use model::{ReferenceModel, Weakenings};
 pub use mount_point::MountPoint;
 pub use snapshot::{Compare, SnapshotOptions, TreeSnapshot};
 pub use spec::{LayerSpec, NodeKind, NodeSpec};

@@ -1,4 +1,5 @@
 //! A stack of one mix.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,7 +51,8 @@ pub struct Mixed {
     lowers: Vec<Layer>,
     upper: Option<Upper>,
     pub session: Option<Session>,
-    started: Timestamp,
+    options: OverlayOptions,
+    pub started: Timestamp,
 }
 
 #[derive(Clone)]
@@ -62,6 +64,16 @@ pub enum Upper {
 
 impl Mixed {
     pub fn new(mix: Mix, case: &Case, started: Timestamp) -> Self {
+        let options = OverlayOptions::new().durable(false);
+        Mixed::with_options(mix, case, started, options)
+    }
+
+    pub fn with_options(
+        mix: Mix,
+        case: &Case,
+        started: Timestamp,
+        options: OverlayOptions,
+    ) -> Self {
         let mut mixed = Mixed {
             mix,
             dir: scratch(),
@@ -69,6 +81,7 @@ impl Mixed {
             lowers: Vec::new(),
             upper: None,
             session: None,
+            options,
             started,
         };
         mixed.lowers = case.lowers.iter().map(|spec| mixed.lower(spec)).collect();
@@ -115,7 +128,7 @@ impl Mixed {
         if self.mix.nested {
             lowers = LayerStack::from_top([lowers]).unwrap();
         }
-        let options = OverlayOptions::new().durable(false);
+        let options = self.options.clone();
         let overlay = match &self.upper {
             None => Overlay::read_only(&lowers),
             Some(Upper::Memory(layer)) => Overlay::with_options(&lowers, layer.clone(), options),
@@ -161,6 +174,29 @@ impl Mixed {
         let options = SnapshotOptions::merged().started(self.started);
         let overlay = self.session.as_ref().unwrap().overlay();
         TreeSnapshot::of_backend(&**overlay, &options).unwrap()
+    }
+
+    /// What lies in the lowers, topmost first, with all content.
+    pub fn lower_trees(&self) -> Vec<TreeSnapshot> {
+        let mut options = SnapshotOptions::layer(NAMESPACE).started(self.started);
+        options.inline_bytes_max = u64::MAX;
+        let tree = |layer: &Layer| TreeSnapshot::of_backend(layer, &options).unwrap();
+        self.lowers.iter().map(tree).collect()
+    }
+
+    /// Where the directories of the layers are.
+    pub fn place(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// As [`upper_tree`](Self::upper_tree), with all content.
+    pub fn whole_upper(&self) -> Option<TreeSnapshot> {
+        let mut options = SnapshotOptions::layer(NAMESPACE).started(self.started);
+        options.inline_bytes_max = u64::MAX;
+        match self.upper.as_ref()? {
+            Upper::Memory(layer) => Some(TreeSnapshot::of_backend(layer, &options).unwrap()),
+            Upper::Directory(path, _) => Some(TreeSnapshot::of_dir(path, &options).unwrap()),
+        }
     }
 
     pub fn upper_tree(&self) -> TreeSnapshot {

@@ -1,6 +1,13 @@
 //! Anything that behaves like a merged file system: this crate's unions, a mount point, a model,
 //! someone else's implementation.
 
+mod agree;
+pub mod cases;
+mod model_test;
+
+pub use agree::{Agreed, Agreement, Divergence};
+pub use model_test::ModelTest;
+
 use crate::errno::Errno;
 use crate::op::{Op, Outcome};
 use crate::overlay::apply::Session;

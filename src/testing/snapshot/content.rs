@@ -8,7 +8,7 @@ use crate::errno::Errno;
 const BLOCK_BYTES: u64 = 4096;
 
 /// How to get at the bytes of one open file.
-pub(super) trait Source {
+pub(in crate::testing) trait Source {
     /// As [`LayerFile::read_at`](crate::backend::LayerFile::read_at).
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Errno>;
     /// As [`LayerFile::next_data`](crate::backend::LayerFile::next_data).
@@ -16,7 +16,11 @@ pub(super) trait Source {
 }
 
 /// Reads the whole file; holes are not read. `len` is the length that reading gives.
-pub(super) fn read(source: &dyn Source, len: u64, inline_max: u64) -> Result<Content, Errno> {
+pub(in crate::testing) fn read(
+    source: &dyn Source,
+    len: u64,
+    inline_max: u64,
+) -> Result<Content, Errno> {
     let data = data_map(source, len)?;
     let mut hash = Hash::new(len);
     let mut bytes = (len <= inline_max).then(|| vec![0u8; usize::try_from(len).unwrap_or(0)]);
@@ -48,6 +52,28 @@ pub(super) fn read(source: &dyn Source, len: u64, inline_max: u64) -> Result<Con
         bytes,
         data,
     })
+}
+
+/// As [`read`], of bytes in memory.
+pub(super) fn of_bytes(bytes: &[u8], inline_max: u64) -> Content {
+    let step = usize::try_from(BLOCK_BYTES).unwrap_or(4096);
+    let mut hash = Hash::new(bytes.len() as u64);
+    let mut data: Vec<Range<u64>> = Vec::new();
+    for (start, block) in (0..).step_by(step).zip(bytes.chunks(step)) {
+        if block.iter().any(|b| *b != 0) {
+            hash.blocks(start, block);
+            match data.last_mut() {
+                Some(last) if last.end == start => last.end += BLOCK_BYTES,
+                _ => data.push(start..start + BLOCK_BYTES),
+            }
+        }
+    }
+    Content {
+        len: bytes.len() as u64,
+        hash: hash.0,
+        bytes: (bytes.len() as u64 <= inline_max).then(|| bytes.to_vec()),
+        data,
+    }
 }
 
 /// Data ranges widened to blocks, merged.

@@ -32,7 +32,7 @@
 //! attributes are compared as raw bytes.
 
 mod backend;
-mod content;
+pub(in crate::testing) mod content;
 mod diff;
 mod real;
 
@@ -148,6 +148,15 @@ pub struct Content {
     pub data: Vec<Range<u64>>,
 }
 
+impl Content {
+    /// Content that is known as a whole. Up to `inline_max` bytes are kept, as
+    /// [`SnapshotOptions::inline_bytes_max`] says; blocks of zeros count as holes.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8], inline_max: u64) -> Self {
+        content::of_bytes(bytes, inline_max)
+    }
+}
+
 /// A captured tree.
 #[derive(Clone, Debug, Default)]
 pub struct TreeSnapshot {
@@ -216,16 +225,26 @@ impl TreeSnapshot {
         }
     }
 
-    fn new(options: &SnapshotOptions) -> Self {
+    /// A tree without entries, to be filled by [`TreeSnapshot::insert`]: for what is neither a real
+    /// directory nor a backend.
+    #[must_use]
+    pub fn new(options: &SnapshotOptions) -> Self {
         TreeSnapshot {
             entries: BTreeMap::new(),
             started: options.started,
         }
     }
+
+    /// Puts `entry` at `path`, absolute within the tree; `/` is the root.
+    pub fn insert(&mut self, path: impl Into<PathBuf>, entry: Entry) {
+        self.entries.insert(path.into(), entry);
+    }
 }
 
 impl NodeSnapshot {
-    fn new(meta: Metadata) -> Self {
+    /// A node with these attributes and nothing else.
+    #[must_use]
+    pub fn new(meta: Metadata) -> Self {
         NodeSnapshot {
             meta,
             target: None,

@@ -15,6 +15,7 @@
 //! assert_eq!(layer.effective().len(), 4, "the root too");
 //! ```
 
+mod of_snapshot;
 mod to_dir;
 mod to_rust;
 mod to_upper;

@@ -23,7 +23,7 @@ pub use acl::{AclEntry, acl_bytes};
 pub use callers::caller;
 pub use guide::guide;
 pub use layers::{layer, node};
-pub use names::{layer_path, name, op_path};
+pub use names::{any_name, layer_path, name, op_path};
 pub use ops::{op, open_options, ops};
 
 use proptest::collection::{btree_map, vec};
@@ -33,7 +33,8 @@ use proptest::strategy::{BoxedStrategy, Strategy};
 use crate::meta::SetAttr;
 use crate::op::Op;
 use crate::testing::case::{Case, Check};
-use crate::xattr_name::XattrNamespace;
+use crate::testing::spec::{LayerSpec, NodeKind};
+use crate::xattr_name::{XattrName, XattrNamespace};
 
 /// What generated cases may hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +123,32 @@ impl Profile {
     }
 }
 
+/// A tree without whiteouts and overlay attributes, as anything that is merged may show, and operations on
+/// it.
+pub fn tree_and_ops(profile: &Profile) -> BoxedStrategy<(LayerSpec, Vec<Op>)> {
+    let hints = vec(proptest::num::u32::ANY, profile.ops_max.max(1));
+    (layer(profile), ops(profile), hints)
+        .prop_map(|(layer, mut ops, hints)| {
+            let mut tree = LayerSpec::new();
+            for (path, node) in layer.nodes() {
+                let mut node = node.clone();
+                let whiteout = matches!(node.kind, NodeKind::Whiteout(_));
+                let private = |name: &XattrName| {
+                    [XattrNamespace::Trusted, XattrNamespace::User]
+                        .iter()
+                        .any(|n| name.as_bytes().starts_with(n.prefix().as_bytes()))
+                };
+                node.xattrs.retain(|name, _| !private(name));
+                if node.overlay.is_empty() && !whiteout {
+                    tree.insert(path, node);
+                }
+            }
+            guide(std::slice::from_ref(&tree), None, &mut ops, &hints);
+            (tree, ops)
+        })
+        .boxed()
+}
+
 /// A whole case at default options: lowers, mostly an upper (empty or with content), operations,
 /// some checks in between.
 pub fn case(profile: &Profile) -> BoxedStrategy<Case> {
@@ -133,7 +160,7 @@ pub fn case(profile: &Profile) -> BoxedStrategy<Case> {
     let percent = f64::from(profile.read_only_percent.min(100)) / 100.0;
     let upper = proptest::prop_oneof![
         1 => one.clone(),
-        2 => proptest::strategy::Just(crate::testing::LayerSpec::new()),
+        2 => proptest::strategy::Just(LayerSpec::new()),
     ];
     let check = proptest::prop_oneof![
         2 => proptest::strategy::Just(Check::Compare),
@@ -152,7 +179,7 @@ pub fn case(profile: &Profile) -> BoxedStrategy<Case> {
         .prop_map(move |(mut lowers, upper, mut ops, hints, mut checks)| {
             // Without an upper the kernel wants two lowers (rule R004).
             if upper.is_none() && lowers.len() < 2 {
-                lowers.push(crate::testing::LayerSpec::new());
+                lowers.push(LayerSpec::new());
             }
             checks.retain(|at, _| *at < ops.len());
             guide(&lowers, upper.as_ref(), &mut ops, &hints);

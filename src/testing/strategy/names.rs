@@ -39,6 +39,28 @@ pub fn name(profile: &Profile) -> BoxedStrategy<Name> {
     }
 }
 
+/// Any name: 1 to 255 bytes of anything but `/` and NUL; one in three is of the most bytes.
+pub fn any_name() -> BoxedStrategy<Name> {
+    let byte = prop_oneof![4 => 1..=255u8, 1 => proptest::sample::select(&b".#wh\n \\\xff"[..])];
+    let bytes = prop_oneof![
+        2 => vec(byte.clone(), 1..=255usize),
+        1 => vec(byte.clone(), 1..=3usize),
+        1 => vec(byte, 255),
+    ];
+    bytes
+        .prop_map(|mut bytes| {
+            for byte in &mut bytes {
+                if *byte == b'/' {
+                    *byte = b'|';
+                }
+            }
+            bytes
+        })
+        // `.` and `..` are no names.
+        .prop_filter_map("not a name", |bytes| Name::new(bytes).ok())
+        .boxed()
+}
+
 fn joined(names: Vec<Name>) -> PathBuf {
     let root = PathBuf::from("/");
     names.iter().fold(root, |path, name| join(&path, name))

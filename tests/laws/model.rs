@@ -1,0 +1,139 @@
+//! Law 1: after any operations the view is that of a plain file system, errno for errno, but for the
+//! named weakenings; by this and the model's own test against real file systems, a union is one.
+
+use layerstack::testing::case::Check;
+use layerstack::testing::merged::{Agreed, Agreement, Divergence};
+use layerstack::testing::oracle::{MergeOptions, merge};
+use layerstack::testing::strategy::Profile;
+use layerstack::testing::{
+    Case, LayerSpec, MountPoint, NodeSpec, ReferenceModel, SnapshotOptions, Weakenings,
+};
+use layerstack::{Op, RenameFlags, XattrName};
+
+use crate::cases::{for_cases, in_mixes, now, seen, without_quirks};
+use crate::stack::{Kind, Mix, Mixed, NAMESPACE};
+use crate::support::fs::{Fs, Mounted, Workspace, require_fs};
+use crate::support::namespace::in_mount_namespace;
+
+/// Runs a case on a union and on the model of it.
+fn agree(case: &Case, mix: Mix, weak: Weakenings) -> Result<(usize, usize), String> {
+    let started = now();
+    let mut agreement = Agreement::since(started);
+    agreement.compare = seen();
+    // Not every filesystem can zero a range.
+    agreement.zeroes_ranges = mix.upper == Kind::Memory;
+    // A name that was copied up keeps the inode number it had; further names of the file may not know
+    // it until the next open, where the lower's filesystem has no UUID.
+    agreement.compare.link_groups = false;
+    let options = MergeOptions::default();
+    let model = ReferenceModel::of_stack(&case.lowers, case.upper.as_ref(), &options, weak);
+    let mut model = model
+        .map_err(|e| format!("the model takes no such tree: {e}"))?
+        .clock(started);
+    let mut mixed = Mixed::new(mix, case, started);
+    let text = |found: Divergence| found.to_string();
+    agreement.trees(&mut model, &mut mixed).map_err(text)?;
+    let mut agreed = (0, 0);
+    for (i, op) in case.ops.iter().enumerate() {
+        match case.checks.get(&i) {
+            Some(Check::Remount) => {
+                model.reopen();
+                mixed.reopen(false);
+            }
+            Some(Check::Rotate) => {
+                model.rotate(&NodeSpec::dir());
+                mixed.reopen(true);
+            }
+            _ => {}
+        }
+        if case.checks.contains_key(&i) {
+            let same = agreement.trees(&mut model, &mut mixed);
+            same.map_err(|e| format!("check before operation {i}: {e}"))?;
+        }
+        let done = agreement.step(op, &mut model, &mut mixed);
+        let done = done.map_err(|e| format!("operation {i}: {e}"))?;
+        agreed.0 += usize::from(done.is_some());
+        agreed.1 += usize::from(done == Some(true));
+    }
+    agreement
+        .trees(&mut model, &mut mixed)
+        .map_err(|e| format!("at the end: {e}"))?;
+    Ok(agreed)
+}
+
+#[test]
+fn law_1_the_view_is_the_models_but_for_named_weakenings() {
+    in_mixes(150, without_quirks, |case, mix| {
+        agree(case, mix, Weakenings::default_options(NAMESPACE))
+    });
+}
+
+/// Runs the operations on the model and on a real directory of a plain file system.
+fn agree_with_plain(mounted: &Mounted, fs: Fs, case: &Case) -> Result<(usize, usize), String> {
+    let tree = case.upper.clone().unwrap_or_default();
+    let space = Workspace::new(mounted, fs);
+    tree.write_to_dir(space.path(), NAMESPACE)
+        .map_err(|e| e.to_string())?;
+    let started = now();
+    let mut model = ReferenceModel::from_spec(&tree).unwrap().clock(started);
+    let mut real = MountPoint::new(space.path()).unwrap();
+    let mut agreement = Agreement::since(started);
+    agreement.zeroes_ranges = fs != Fs::Tmpfs;
+    agreement.full_is_eexist = fs == Fs::Xfs;
+    let agreed = agreement.run(&case.ops, &mut model, &mut real);
+    agreed
+        .map(|Agreed { ops, succeeded, .. }| (ops, succeeded))
+        .map_err(|e| e.to_string())
+}
+
+/// Without attributes that mean something to overlayfs.
+fn without_private(tree: &LayerSpec) -> LayerSpec {
+    let mut kept = LayerSpec::new();
+    for (path, node) in tree.nodes() {
+        let mut node = node.clone();
+        let private = |n: &XattrName| n.as_bytes().starts_with(b"trusted.overlay.");
+        node.xattrs.retain(|name, _| !private(name));
+        kept.insert(path, node);
+    }
+    kept
+}
+
+/// The tree that the layers merge to, as one plain tree, and operations that mean the same there: no
+/// whiteouts are made.
+fn plain(case: &mut Case) {
+    without_quirks(case);
+    let merged = merge(&case.lowers, case.upper.as_ref(), &MergeOptions::default());
+    let mut options = SnapshotOptions::merged();
+    options.inline_bytes_max = u64::MAX;
+    let tree = LayerSpec::of_snapshot(&merged.snapshot(&options)).unwrap();
+    (case.lowers, case.upper) = (Vec::new(), Some(without_private(&tree)));
+    case.checks.clear();
+    case.ops.retain(|op| match op {
+        Op::Rename {
+            flags: RenameFlags { whiteout, .. },
+            ..
+        } => !whiteout,
+        Op::MakeNode {
+            rdev, file_type, ..
+        } => (rdev.major, rdev.minor) != (0, 0) || *file_type != layerstack::FileType::CharDevice,
+        _ => true,
+    });
+}
+
+/// The model is a file system: what it answers is what ext4 and tmpfs answer. (xfs shows access lists
+/// twice, under a name of its own too; btrfs leaves the times as they are if it punches nothing.)
+#[test]
+fn the_model_is_a_plain_file_system() {
+    let kinds = [Fs::Ext4, Fs::Tmpfs];
+    if !require_fs(&kinds) {
+        return;
+    }
+    in_mount_namespace(|| {
+        let mounted = Mounted::new(&kinds);
+        for fs in kinds {
+            for_cases(150, &Profile::root(), plain, |case| {
+                agree_with_plain(&mounted, fs, case).map_err(|e| format!("{fs:?}: {e}"))
+            });
+        }
+    });
+}
