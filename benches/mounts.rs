@@ -266,7 +266,11 @@ fn main() {
     let base = tempfile::tempdir_in(place).unwrap();
     let (twenty, two) = layers(base.path());
     let lines = [
-        ("walk 20 layers x 1,000 names", &twenty, walk_once as fn(&Path)),
+        (
+            "walk 20 layers x 1,000 names",
+            &twenty,
+            walk_once as fn(&Path),
+        ),
         ("walk it again", &twenty, walk_twice),
         ("list 10,000 names", &two, list_names),
         ("stat 1,000 names 20 times", &two, stat_again),
@@ -284,7 +288,10 @@ fn main() {
         lowers: lowers.clone(),
         work,
     });
-    let present: Vec<_> = ALL.into_iter().filter(|(who, _)| is_present(*who)).collect();
+    let present: Vec<_> = ALL
+        .into_iter()
+        .filter(|(who, _)| is_present(*who))
+        .collect();
     print!("| Line, ms |");
     present.iter().for_each(|(_, name)| print!(" {name} |"));
     println!("\n|---|{}", "---:|".repeat(present.len()));
