@@ -12,7 +12,6 @@ use crate::op::OpenOptions;
 use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::file::File;
 use crate::overlay::inode::Inode;
-use crate::overlay::lookup::Found;
 use crate::overlay::mutate::{Spec, Target};
 use crate::path::Name;
 use crate::rules::copy_up::Data;
@@ -27,13 +26,11 @@ impl Core {
         name: &Name,
     ) -> Res<Option<(Arc<Inode>, Metadata)>> {
         let _tree = self.read();
-        match self.lookup(dir, name)? {
-            Found::Inode(inode) => {
-                let meta = self.metadata(&inode)?;
-                Ok(Some((inode, meta)))
-            }
-            Found::Nothing { .. } => Ok(None),
-        }
+        let Some(found) = self.peek(dir, name)? else {
+            return Ok(None);
+        };
+        let meta = self.shown_metadata(&found.inode, &found.state, found.real)?;
+        Ok(Some((found.inode, meta)))
     }
 
     fn free_name(&self, dir: &Arc<Inode>, name: &Name) -> Res<Target> {
