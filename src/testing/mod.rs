@@ -5,11 +5,13 @@
 //! - [`spec`]: layers as plain data, written to any target.
 //! - [`case`]: lowers, an upper and operations together, printable as a regression test.
 //! - [`strategy`]: generators with shrinking for all of these.
+//! - [`fault`]: backends that fail on purpose.
 //! - [`minimise()`]: make a failing case small.
 //! - [`outcome`]: compare what came of one operation on two systems.
 
 pub mod case;
 pub mod conformance;
+pub mod fault;
 mod minimise;
 pub mod outcome;
 pub mod snapshot;
@@ -17,6 +19,7 @@ pub mod spec;
 pub mod strategy;
 
 pub use case::Case;
+pub use fault::{Fault, FaultLayer, Faults};
 pub use minimise::minimise;
 pub use snapshot::{Compare, SnapshotOptions, TreeSnapshot};
 pub use spec::{LayerSpec, NodeKind, NodeSpec};
