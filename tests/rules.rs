@@ -17,6 +17,8 @@ mod support;
 
 #[path = "rules/atomic.rs"]
 mod atomic;
+#[path = "rules/callers.rs"]
+mod callers;
 #[path = "rules/copy_up.rs"]
 mod copy_up;
 #[path = "rules/create.rs"]
@@ -55,6 +57,8 @@ mod state;
 mod table;
 #[path = "rules/triggers.rs"]
 mod triggers;
+#[path = "rules/unstorable.rs"]
+mod unstorable;
 #[path = "rules/whiteouts.rs"]
 mod whiteouts;
 #[path = "rules/workdir.rs"]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::backend::NodeRef;
 use crate::errno::Errno;
 use crate::error::LayerId;
-use crate::meta::{Metadata, Timestamp};
+use crate::meta::{InodeFlags, Metadata, Timestamp};
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::{Inode, Lower, Place as InodePlace};
 use crate::path::Name;
@@ -60,6 +60,8 @@ pub(crate) struct Build<'a> {
     pub(crate) bound: Vec<Option<NodeRef>>,
     pub(crate) effects: Vec<(usize, Effect)>,
     pub(crate) segments: Vec<Segment>,
+    /// The errno of a step that the upper cannot do since it stores no overlay attributes (R033).
+    pub(crate) unstorable: Errno,
     staged: &'a [Staged],
     uppers: HashMap<u64, Obj>,
     impure: HashSet<u64>,
@@ -74,6 +76,7 @@ impl<'a> Build<'a> {
             bound: Vec::new(),
             effects: Vec::new(),
             segments: Vec::new(),
+            unstorable: Errno::EIO,
             staged,
             uppers: HashMap::new(),
             impure: HashSet::new(),
@@ -203,9 +206,9 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    /// Marks the upper directory of `inode` impure unless it is, or will be.
+    /// Marks the upper directory of `inode` impure unless it is, or will be, or cannot be.
     pub(crate) fn mark_impure(&mut self, inode: &Arc<Inode>, dir: Obj) {
-        if !self.is_impure(inode) {
+        if !self.is_impure(inode) && self.core.stores_overlay_attrs() {
             let step = copy_up::mark_impure(&mut self.plan, dir);
             self.impure_effect(inode, step);
         }
@@ -246,17 +249,23 @@ impl<'a> Build<'a> {
             Some(staged) => staged.temp.clone(),
             None => core.temp_name()?,
         };
+        let (flags, stores) = (core.flags(inode)?, core.stores_overlay_attrs());
         let facts = copy_up::Facts {
             source,
             target: self.link_target(&lower, &meta)?,
             xattrs: self.xattrs_to_copy(&lower.node, layer)?,
             origin: self.origin(&lower, &meta)?,
-            flags: core.flags(inode)?,
+            flags: InodeFlags {
+                // Kept as an overlay attribute, or not at all.
+                append: flags.append && stores,
+                immutable: flags.immutable && stores,
+                ..flags
+            },
             meta: &meta,
             dir,
             name,
             dir_times: self.times_of(parent)?,
-            dir_impure: self.is_impure(parent),
+            marks_impure: stores && !self.is_impure(parent),
             work: self.work()?,
             temp: temp.clone(),
             tmpfile: core.upper()?.capabilities().tmpfile,
@@ -321,7 +330,7 @@ impl<'a> Build<'a> {
     /// The value of `origin` for the copy of a lower object (rules R231 to R233): zero length where
     /// its filesystem has no handles, `None` where nothing is recorded.
     fn origin(&self, lower: &Lower, meta: &Metadata) -> Res<Option<Vec<u8>>> {
-        if !copy_up::records_origin(meta) || !self.can_record_origin(meta)? {
+        if !copy_up::records_origin(meta) || !self.can_record_origin(meta) {
             return Ok(None);
         }
         let backend = self.core.lowers.get(lower.layer).map(|l| &l.backend);
@@ -346,10 +355,9 @@ impl<'a> Build<'a> {
 
     /// The upper can store overlay attributes on such an object: in the `user.` namespace only
     /// regular files and directories can have any (rules R235, R285).
-    fn can_record_origin(&self, meta: &Metadata) -> Res<bool> {
+    fn can_record_origin(&self, meta: &Metadata) -> bool {
         let user = self.core.namespace == crate::xattr_name::XattrNamespace::User;
-        let stores = self.core.upper()?.capabilities().overlay_attrs;
-        Ok(stores && (!user || meta.is_file() || meta.is_dir()))
+        self.core.stores_overlay_attrs() && (!user || meta.is_file() || meta.is_dir())
     }
 
     /// The times that an upper directory has, or will have once it is copied up.
@@ -384,6 +392,7 @@ impl<'a> Build<'a> {
             bound: self.bound,
             effects: self.effects,
             segments: self.segments,
+            unstorable: self.unstorable,
         }
     }
 }
@@ -394,4 +403,5 @@ pub(crate) struct Prepared {
     pub(crate) bound: Vec<Option<NodeRef>>,
     pub(crate) effects: Vec<(usize, Effect)>,
     pub(crate) segments: Vec<Segment>,
+    pub(crate) unstorable: Errno,
 }

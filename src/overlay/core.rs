@@ -13,10 +13,12 @@
 //! Backends lock for themselves below all of these.
 
 use std::collections::{HashSet, VecDeque};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::backend::{BackendError, FsId, FsIdentity, LayerBackend, NodeRef, UpperBackend};
+use crate::credentials::Credentials;
 use crate::errno::Errno;
 use crate::error::{Error, LayerId, Result};
 use crate::meta::DeviceId;
@@ -24,6 +26,8 @@ use crate::overlay::inode::{Inode, Lower, Place, State};
 use crate::overlay::options::OverlayOptions;
 use crate::path::Name;
 use crate::rules::Features;
+use crate::rules::config::Facts;
+use crate::rules::warning::Warning;
 use crate::rules::whiteout::{Opacity, opacity};
 use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
@@ -117,14 +121,32 @@ pub(crate) struct LowerLayer {
     pub(crate) has_xattr_whiteouts: AtomicBool,
 }
 
+/// One caller's view of a union: what the engine's operations are methods of. Views of one union
+/// share everything but the caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Core {
+    shared: Arc<Shared>,
+    /// On whose behalf operations run; `None`: the mounter, who may do anything (rule R286).
+    pub(crate) caller: Option<Arc<Credentials>>,
+}
+
+impl Deref for Core {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 /// The layers, locks and caches of one union.
 #[derive(Debug)]
-pub(crate) struct Core {
+pub(crate) struct Shared {
     pub(crate) lowers: Vec<LowerLayer>,
     pub(crate) upper: Option<Arc<dyn LayerBackend>>,
     pub(crate) work: Option<NodeRef>,
     pub(crate) options: OverlayOptions,
     pub(crate) features: Features,
+    /// What was adjusted when the union was opened.
+    pub(crate) warnings: Vec<Warning>,
     pub(crate) namespace: XattrNamespace,
     /// What the union is as a layer of another one.
     pub(crate) identity: FsIdentity,
@@ -185,6 +207,13 @@ impl Core {
             })?),
             None => None,
         };
+        let settled = options.settle(&Facts {
+            namespace,
+            has_upper: upper.is_some(),
+            storable: upper
+                .as_ref()
+                .is_none_or(|u| u.capabilities().overlay_attrs),
+        });
         static NEXT_DEV: AtomicU64 = AtomicU64::new(1);
         let devices = u64::try_from(filesystems.len()).unwrap_or(0) + 1;
         let dev_minor = NEXT_DEV.fetch_add(devices, Ordering::Relaxed);
@@ -198,12 +227,13 @@ impl Core {
             })
             .collect();
         let root = root_inode(&lowers, upper.as_ref(), &roots)?;
-        Ok(Arc::new(Core {
+        let shared = Shared {
             same_fs: filesystems.len() == 1,
             lowers,
             upper,
             work,
-            features: options.features(namespace),
+            features: settled.features,
+            warnings: settled.warnings,
             options,
             namespace,
             identity: FsIdentity::new(FsId::unique(), namespace),
@@ -214,9 +244,28 @@ impl Core {
             next_id: AtomicU64::new(2),
             next_temp: AtomicU64::new(1),
             traps: roots.traps,
+        };
+        Ok(Arc::new(Core {
+            shared: Arc::new(shared),
+            caller: None,
         }))
     }
 
+    /// The same union for another caller.
+    pub(crate) fn for_caller(&self, caller: Option<&Credentials>) -> Arc<Core> {
+        Arc::new(Core {
+            shared: self.shared.clone(),
+            caller: caller.map(|c| Arc::new(c.clone())),
+        })
+    }
+
+    /// Whether both are views of one union.
+    pub(crate) fn is_view_of(&self, other: &Core) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl Shared {
     pub(crate) fn root(&self) -> &Arc<Inode> {
         &self.root
     }
@@ -227,6 +276,12 @@ impl Core {
             .as_ref()
             .and_then(|u| u.upper())
             .ok_or_else(|| Fail::rule(Errno::EROFS, "R215"))
+    }
+
+    /// Whether there is an upper that can store overlay attributes (rule R033).
+    pub(crate) fn stores_overlay_attrs(&self) -> bool {
+        let upper = self.upper.as_ref();
+        upper.is_some_and(|u| u.capabilities().overlay_attrs)
     }
 
     pub(crate) fn work(&self) -> Res<&NodeRef> {

@@ -117,7 +117,12 @@ impl Core {
 
     /// Runs the staging steps of one copy-up.
     fn stage(&self, prepared: &Prepared, segment: &Segment) -> Res<Staged> {
-        let mut run = Run::new(self, &prepared.plan, prepared.bound.clone())?;
+        let mut run = Run::new(
+            self,
+            &prepared.plan,
+            prepared.bound.clone(),
+            prepared.unstorable,
+        )?;
         let steps = prepared
             .plan
             .steps
@@ -165,11 +170,12 @@ impl Core {
             bound,
             effects,
             segments,
+            unstorable,
         } = prepared;
         let mut effects = effects;
         effects.sort_by_key(|(at, _)| *at);
         let mut effects = effects.into_iter().peekable();
-        let mut run = Run::new(self, &plan, bound)?;
+        let mut run = Run::new(self, &plan, bound, unstorable)?;
         for (i, planned) in plan.steps.iter().enumerate() {
             let done = segments.iter().any(|s| s.staged && s.steps.contains(&i));
             if !done && let Err(e) = run.step(&planned.step, planned.role) {
@@ -199,12 +205,18 @@ struct Run<'a> {
     upper: Option<&'a dyn UpperBackend>,
     plan: &'a Plan,
     bound: Vec<Option<NodeRef>>,
+    unstorable: Errno,
     /// Names in the work directory that would be left behind.
     temps: Vec<(Place, RemoveKind)>,
 }
 
 impl<'a> Run<'a> {
-    fn new(core: &'a Core, plan: &'a Plan, bound: Vec<Option<NodeRef>>) -> Res<Self> {
+    fn new(
+        core: &'a Core,
+        plan: &'a Plan,
+        bound: Vec<Option<NodeRef>>,
+        unstorable: Errno,
+    ) -> Res<Self> {
         let upper = if plan.is_empty() {
             None
         } else {
@@ -215,6 +227,7 @@ impl<'a> Run<'a> {
             upper,
             plan,
             bound,
+            unstorable,
             temps: Vec::new(),
         })
     }
@@ -292,7 +305,15 @@ impl<'a> Run<'a> {
                 let (node, key) = (self.node(*object)?, AttrKey::Overlay(*attr));
                 upper
                     .set_xattr(node, key, value.as_deref(), XattrMode::Set)
-                    .in_layer(LayerId::Upper)?;
+                    .in_layer(LayerId::Upper)
+                    .map_err(|e| match e.errno {
+                        Errno::EOPNOTSUPP => Fail {
+                            errno: self.unstorable,
+                            rule: Some("R033"),
+                            ..e
+                        },
+                        _ => e,
+                    })?;
             }
             Step::SetAttr { object, attr } => {
                 upper

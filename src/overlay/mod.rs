@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod build;
+pub(crate) mod caller;
 pub(crate) mod changes;
 pub(crate) mod composite;
 pub(crate) mod copier;

@@ -68,7 +68,8 @@ impl Core {
         let real = state.real().ok_or(Errno::ENOENT)?;
         let meta = real.metadata().in_layer(layer)?;
         let is_dir = spec.kind.file_type().is_dir();
-        let mut mode = spec.mode & 0o7777;
+        let caller = self.caller.as_deref();
+        let (uid, gid, mut mode) = create::inherit(&meta, caller, is_dir, spec.mode & 0o7777);
         let mut xattrs = Vec::new();
         let mut default = None;
         if spec.kind.file_type().is_symlink() {
@@ -76,7 +77,7 @@ impl Core {
         } else {
             default = real.xattr(&XattrName::new(acl::DEFAULT)?).in_layer(layer)?;
             match &default {
-                None => mode &= !self.options.umask,
+                None => mode &= !caller.map_or(self.options.umask, |c| c.umask),
                 Some(default) => {
                     let parsed = Acl::parse(default).in_layer_errno(layer)?;
                     if let Some(acl) = parsed {
@@ -93,12 +94,11 @@ impl Core {
         if is_dir && let Some(default) = default {
             xattrs.push((XattrName::new(acl::DEFAULT)?, default));
         }
-        let (gid, mode) = create::inherit_group(meta.mode, meta.gid, is_dir, mode);
         Ok((
             NewNode {
                 kind: spec.kind.clone(),
                 mode,
-                uid: None,
+                uid,
                 gid,
             },
             xattrs,

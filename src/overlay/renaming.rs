@@ -92,6 +92,10 @@ impl Build<'_> {
             facts.new.origin = self.will_have_origin(inode)?;
         }
         let decision = rename::decide(&facts);
+        if whiteouts.is_empty() {
+            // Clearing the target comes first, and its failure is `EIO`.
+            self.unstorable = Errno::EXDEV;
+        }
         let old_obj = self.upper(&source, Data::Full)?;
         let new_dir = self.upper(&new.dir, Data::Full)?;
         let old_dir = self.upper(&old.dir, Data::Full)?;

@@ -31,8 +31,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) name: Name,
     /// The upper directory's times, to be restored; `None` if the plan changes the directory anyway.
     pub(crate) dir_times: (Timestamp, Timestamp),
-    /// The upper directory is marked impure already.
-    pub(crate) dir_impure: bool,
+    /// The upper directory is to be marked impure (it is not yet, and can be).
+    pub(crate) marks_impure: bool,
     /// The work directory, and a free name in it.
     pub(crate) work: Obj,
     pub(crate) temp: Name,
@@ -148,7 +148,7 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
     if copies_data && f.durable {
         plan.push(Role::Stage, Step::Sync { object });
     }
-    let impure = (!f.dir_impure).then(|| mark_impure(plan, f.dir));
+    let impure = f.marks_impure.then(|| mark_impure(plan, f.dir));
     let to = Place {
         dir: f.dir,
         name: f.name.clone(),
@@ -229,7 +229,7 @@ mod tests {
             dir,
             name: Name::try_from("f").unwrap(),
             dir_times: (Timestamp::new(1, 0), Timestamp::new(2, 0)),
-            dir_impure: false,
+            marks_impure: true,
             work,
             temp: Name::try_from("#1").unwrap(),
             tmpfile: true,
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn r237_directories_and_special_files_go_through_a_named_temporary() {
         let dir = Metadata::new(FileType::Directory, 0o750);
-        let (p, _) = planned(&dir, |f| f.dir_impure = true);
+        let (p, _) = planned(&dir, |f| f.marks_impure = false);
         assert_eq!(kinds(&p), ["create", "attr", "rename", "attr"]);
     }
 

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use layerstack::Errno;
+use layerstack::{DirLayerOptions, Errno, LayerId};
 
 use crate::place::{EINVAL, OK, at, ours};
 
@@ -51,6 +51,34 @@ fn r043_deep_leftovers_are_swept() {
         let overlay = ours(&lower, Some((&upper, &work))).unwrap();
         assert!(!deep.exists());
         overlay.write("/f", "").unwrap();
+    });
+}
+
+/// Deviation WORK-1: the kernel mounts read-only.
+#[test]
+fn r010_a_work_directory_that_takes_no_staging_is_an_error() {
+    at(|place| {
+        let (lower, upper, work) = ([place.dir("l")], place.dir("u"), place.dir("w"));
+        let chattr = |flag: &str| {
+            let done = std::process::Command::new("chattr")
+                .arg(flag)
+                .arg(&work)
+                .status();
+            assert!(done.unwrap().success());
+        };
+        chattr("+i");
+        let ask = |at: &Path| std::fs::write(at.join("f"), "").map_err(|e| Errno::of_io(&e));
+        let kernel = place.kernel_shows(&lower, Some((&upper, &work)), ask);
+        let refused = DirLayerOptions::new().open_upper(&upper, &work);
+        chattr("-i");
+        assert_eq!(kernel, Ok(Err(Errno::EROFS)));
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.errno(), Errno::EPERM);
+        assert_eq!(refused.layer(), Some(LayerId::Work));
+        assert!(
+            refused.to_string().contains("cannot make work"),
+            "{refused}"
+        );
     });
 }
 

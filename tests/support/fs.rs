@@ -22,6 +22,8 @@ pub enum Fs {
     Xfs,
     /// Reflinks, link count 1 of directories.
     Btrfs,
+    /// In memory; no extended attributes, no file handles, no `RENAME_WHITEOUT`.
+    Ramfs,
 }
 
 struct Image {
@@ -36,13 +38,14 @@ impl Fs {
             Fs::Ext4 => "ext4",
             Fs::Xfs => "xfs",
             Fs::Btrfs => "btrfs",
+            Fs::Ramfs => "ramfs",
         }
     }
 
     /// The program that makes it, if it is not installed.
     fn missing(self) -> Option<&'static str> {
         let program = match self {
-            Fs::Tmpfs => return None,
+            Fs::Tmpfs | Fs::Ramfs => return None,
             Fs::Ext4 => "mkfs.ext4",
             Fs::Xfs => "mkfs.xfs",
             Fs::Btrfs => "mkfs.btrfs",
@@ -69,7 +72,7 @@ impl Fs {
             Fs::Ext4 => ("mkfs.ext4", &["-q", "-F", "-I", "256", "-b", "4096"]),
             Fs::Xfs => ("mkfs.xfs", &["-q", "-f"]),
             Fs::Btrfs => ("mkfs.btrfs", &["-q", "-f"]),
-            Fs::Tmpfs => unreachable!("tmpfs has no image"),
+            Fs::Tmpfs | Fs::Ramfs => unreachable!("{} has no image", self.name()),
         };
         run(Command::new(mkfs).args(args).arg(file.path()));
         let device = run(Command::new("losetup")
@@ -90,7 +93,10 @@ impl Fs {
         let none: Option<&str> = None;
         let noatime = MsFlags::MS_NOATIME;
         let done = match self {
-            Fs::Tmpfs => mount(Some("tmpfs"), at, Some("tmpfs"), noatime, Some("mode=755")),
+            Fs::Tmpfs | Fs::Ramfs => {
+                let kind = Some(self.name());
+                mount(kind, at, kind, noatime, Some("mode=755"))
+            }
             Fs::Btrfs => {
                 let options = Some("user_subvol_rm_allowed");
                 mount(
