@@ -269,7 +269,7 @@ impl<'a> Build<'a> {
             work: self.work()?,
             temp: temp.clone(),
             tmpfile: core.upper()?.capabilities().tmpfile,
-            truncate: data == Data::Truncate,
+            truncate: data == Data::Truncate && meta.is_file(),
             durable: core.options.durable,
         };
         let node = earlier.as_ref().map(|s| s.node.clone());
@@ -361,7 +361,7 @@ impl<'a> Build<'a> {
     }
 
     /// The times that an upper directory has, or will have once it is copied up.
-    fn times_of(&self, dir: &Inode) -> Res<(Timestamp, Timestamp)> {
+    pub(crate) fn times_of(&self, dir: &Inode) -> Res<(Timestamp, Timestamp)> {
         let state = dir.state();
         let real = state.real().ok_or(Errno::ENOENT)?;
         let meta = real.metadata().in_layer(self.core.real_layer(&state))?;

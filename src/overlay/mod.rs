@@ -26,5 +26,6 @@ pub(crate) mod read;
 pub(crate) mod reading;
 pub(crate) mod renaming;
 pub(crate) mod stack;
+mod undo;
 pub(crate) mod union;
 pub(crate) mod walk;

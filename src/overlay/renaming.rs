@@ -115,7 +115,7 @@ impl Build<'_> {
             && let Some(node) = inode.upper()
             && !whiteouts.is_empty()
         {
-            self.clear(inode, &node, to.clone(), whiteouts)?;
+            self.clear(inode, &node, (&new.dir, to.clone()), whiteouts)?;
         }
         if decision.new_parent_impure {
             self.mark_impure(&new.dir, new_dir);

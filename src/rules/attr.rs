@@ -9,7 +9,8 @@ const S_IXGRP: u32 = 0o010;
 
 /// A change of owner drops set-user-id, and set-group-id of what its group may execute, from
 /// anything but a directory, also if nothing else changes (the VFS's `chown_common`). Answers the
-/// change with that made explicit; a mode that the caller sets himself comes after and wins.
+/// change with that made explicit; a mode that the caller sets himself comes after and wins. (The
+/// backend takes `security.capability` away in the same step.)
 pub(crate) fn normalize(meta: &Metadata, attr: &SetAttr) -> SetAttr {
     let mut attr = attr.clone();
     if let Some(mode) = &mut attr.mode {
@@ -26,11 +27,6 @@ pub(crate) fn normalize(meta: &Metadata, attr: &SetAttr) -> SetAttr {
         }
     }
     attr
-}
-
-/// Whether the change takes `security.capability` away.
-pub(crate) fn drops_capability(meta: &Metadata, attr: &SetAttr) -> bool {
-    !meta.is_dir() && (attr.uid.is_some() || attr.gid.is_some())
 }
 
 /// What is to be done to an object, for [`permits`].

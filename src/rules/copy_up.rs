@@ -9,6 +9,7 @@ use crate::meta::{FileType, InodeFlags, Metadata, SetAttr, SetTime, Timestamp};
 use crate::path::Name;
 use crate::rules::attr::protattr;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
+use crate::rules::xattr::CAPABILITY;
 use crate::xattr_name::{OverlayAttr, XattrName};
 
 /// What copy-up needs to know about the object and its place.
@@ -103,8 +104,8 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
         };
         plan.push(Role::Stage, step);
     }
-    if !f.xattrs.is_empty() {
-        let names = f.xattrs.clone();
+    let names = xattrs(f);
+    if !names.is_empty() {
         plan.push(
             Role::Stage,
             Step::CopyXattrs {
@@ -144,6 +145,9 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
     }
     let mut attr = SetAttr::like(f.meta);
     (attr.uid, attr.gid) = (None, None);
+    if f.truncate {
+        attr.mtime = SetTime::Now;
+    }
     plan.push(Role::Stage, Step::SetAttr { object, attr });
     if copies_data && f.durable {
         plan.push(Role::Stage, Step::Sync { object });
@@ -159,6 +163,7 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
             Step::Link { object, to }
         } else {
             Step::Rename {
+                object: Some(object),
                 from: staged,
                 to,
                 how: crate::backend::RenameHow::NoReplace,
@@ -180,6 +185,16 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
         impure,
         publish,
     }
+}
+
+/// The attributes to copy. A copy without data is published as what truncating makes of the file, so
+/// that nothing else is ever seen: emptied now, and without its capability.
+fn xattrs(f: &Facts<'_>) -> Vec<XattrName> {
+    let mut names = f.xattrs.clone();
+    if f.truncate {
+        names.retain(|name| name.as_bytes() != CAPABILITY);
+    }
+    names
 }
 
 /// Appends marking an upper directory as holding copied-up entries (rules R234, R135, R149).
@@ -212,6 +227,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
     use super::*;
     use crate::error::LayerId;
+    use crate::rules::plan::PlannedStep;
 
     fn planned(meta: &Metadata, change: impl FnOnce(&mut Facts<'_>)) -> (Plan, Planned) {
         let mut p = Plan::default();
@@ -283,6 +299,11 @@ mod tests {
         let (p, _) = planned(&file(10), |f| f.truncate = true);
         assert_eq!(p.cost().data_bytes, 0);
         assert!(!kinds(&p).contains(&"sync"), "{p}");
+        let now = |s: &PlannedStep| {
+            matches!(&s.step, Step::SetAttr { object, attr }
+                if attr.mtime == SetTime::Now && attr.mode == Some(0o4755) && object.0 == 3)
+        };
+        assert!(p.steps.iter().any(now), "seen as truncated at once: {p}");
         let (p, _) = planned(&file(0), |_| {});
         assert!(!kinds(&p).contains(&"data"));
     }

@@ -205,6 +205,7 @@ pub(crate) fn plan(
     let commit = plan.push(
         Role::Commit,
         Step::Rename {
+            object: Some(old),
             from: from.clone(),
             to,
             how: decision.how,

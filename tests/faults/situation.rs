@@ -21,6 +21,8 @@ pub struct Situation {
     pub between: Vec<Vec<Op>>,
     /// Lower hard links are broken by copying them up, so which names share a file is not compared.
     pub breaks_links: bool,
+    /// An unnamed file keeps the name in the work directory that it got.
+    pub leaves_a_name: bool,
     /// The operation works on what `setup` holds open.
     pub on_handle: bool,
 }
@@ -77,6 +79,7 @@ pub fn both(name: &'static str, lower: LayerSpec, upper: LayerSpec, op: Op) -> S
         op,
         between,
         breaks_links: false,
+        leaves_a_name: false,
         on_handle: false,
     }
 }
@@ -107,6 +110,11 @@ impl Situation {
     /// The operation consists of these; any number of them may have been done.
     pub fn parts(mut self, parts: &[Op]) -> Self {
         self.between = (1..parts.len()).map(|n| parts[..n].to_vec()).collect();
+        self
+    }
+
+    pub fn leaves_a_name(mut self) -> Self {
+        self.leaves_a_name = true;
         self
     }
 

@@ -137,7 +137,7 @@ fn writing() -> Vec<Situation> {
         from: from.into(),
         to: to.into(),
     };
-    let (chmod_to, data) = (chmod("/e/t", 0o640), "lower data");
+    let data = "lower data";
     vec![
         low("write into a lower file", plain(), put("/d/f", "new data")),
         up("write into an upper file", plain(), put("/d/f", "new data")),
@@ -162,10 +162,9 @@ fn writing() -> Vec<Situation> {
             into("/d/f", "/e/t"),
         )
         .parts(&[
-            open("/e/t", wr().create(true).mode(0o600)),
+            open("/e/t", wr().create(true).mode(0o640)),
             write("/e/t", wr(), &data[..5]),
             write("/e/t", wr(), data),
-            chmod_to,
             mkdir("/never"),
         ]),
         up("make everything durable", plain(), put("/d/f", "x")).setup([put("/d/f", "y")]),
@@ -221,6 +220,7 @@ fn held_open() -> Vec<Situation> {
             link(0, "/d/f"),
         )
         .setup([unnamed("/d"), hwrite(0, "unnamed")])
+        .leaves_a_name()
         .on_handle(),
         low(
             "make an unnamed file in a lower directory",
