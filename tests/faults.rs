@@ -17,6 +17,8 @@ mod child;
 mod disk;
 #[path = "faults/layer.rs"]
 mod layer;
+#[path = "faults/opening.rs"]
+mod opening;
 #[path = "rules/ops.rs"]
 #[allow(dead_code, reason = "shared with the tests of the rules")]
 mod ops;

@@ -2,12 +2,12 @@
 //!
 //! # Locks, in the order in which they are taken
 //!
-//! 1. [`Inode::copy_up`] of the object being copied up (data are staged under it, nothing else is
+//! 1. [`Object::copy_up`](crate::overlay::inode::Object) of the object being copied up (data are staged under it, nothing else is
 //!    held, so neither readers nor writers elsewhere wait).
 //! 2. `tree`: read for looking things up, write for changing them. Not held while file data are
 //!    read, written or staged. Never taken twice by one thread.
-//! 3. [`Inode::append`].
-//! 4. The small locks inside an [`Inode`] and the cache, each held for a few instructions and never
+//! 3. [`Object::append`](crate::overlay::inode::Object).
+//! 4. The small locks inside an [`Inode`], the table of objects and the cache, each held for a few instructions and never
 //!    while another is taken (parent and child places are read one after the other).
 //!
 //! Backends lock for themselves below all of these.
@@ -23,6 +23,8 @@ use crate::errno::Errno;
 use crate::error::{Error, LayerId, Result};
 use crate::meta::DeviceId;
 use crate::overlay::inode::{Inode, Lower, Place, State};
+use crate::overlay::meter::Meter;
+use crate::overlay::objects::Objects;
 use crate::overlay::options::OverlayOptions;
 use crate::path::Name;
 use crate::rules::Features;
@@ -68,6 +70,11 @@ impl Fail {
             rule: Some(rule),
             ..errno.into()
         }
+    }
+
+    /// A layer failed, and it was no refusal; no rule made an error of what it holds.
+    pub(crate) fn is_disk(&self) -> bool {
+        self.source.is_some() && !crate::rules::merge::is_refusal(self.errno)
     }
 
     pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
@@ -156,8 +163,10 @@ pub(crate) struct Shared {
     root: Arc<Inode>,
     tree: RwLock<()>,
     recent: Mutex<VecDeque<Arc<Inode>>>,
+    pub(crate) objects: Arc<Objects>,
     next_id: AtomicU64,
     next_temp: AtomicU64,
+    pub(crate) meter: Meter,
     /// Layer roots; meeting one inside another layer is a loop (rule R016).
     traps: HashSet<(usize, u64)>,
 }
@@ -241,8 +250,10 @@ impl Core {
             root,
             tree: RwLock::new(()),
             recent: Mutex::new(VecDeque::new()),
+            objects: Arc::default(),
             next_id: AtomicU64::new(2),
             next_temp: AtomicU64::new(1),
+            meter: Meter::default(),
             traps: roots.traps,
         };
         Ok(Arc::new(Core {

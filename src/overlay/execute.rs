@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 
 use crate::backend::{
-    Access, At, AttrKey, NodeRef, RemoveKind, RenameHow, SyncScope, UpperBackend, XattrMode,
+    Access, At, AttrKey, NodeRef, RemoveKind, SyncScope, UpperBackend, XattrMode,
 };
 use crate::errno::Errno;
 use crate::error::LayerId;
@@ -12,6 +12,7 @@ use crate::overlay::build::{Build, Prepared, Segment, Staged};
 use crate::overlay::copier::Copier;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::Inode;
+use crate::rules::cost::Cost;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::rules::xattr;
 
@@ -83,7 +84,7 @@ impl Core {
             let other = segment.inode.clone();
             // A second object (of an exchange): held too if that is possible at once; waiting could
             // deadlock, and without it the worst is that two threads copy and one copy is dropped.
-            let _second = if Arc::ptr_eq(&other, held) {
+            let _second = if other.is_same(held) {
                 None
             } else {
                 match other.copy_up.try_lock() {
@@ -105,14 +106,6 @@ impl Core {
         let mut b = Build::new(self, staged);
         let value = build(&mut b)?;
         Ok((value, b.finish()))
-    }
-
-    /// Plans without doing anything.
-    pub(crate) fn plan_only(&self, build: impl Fn(&mut Build<'_>) -> Res<()>) -> Res<Prepared> {
-        let _tree = self.read();
-        let mut b = Build::new(self, &[]);
-        build(&mut b)?;
-        Ok(b.finish())
     }
 
     /// Runs the staging steps of one copy-up.
@@ -284,7 +277,13 @@ impl<'a> Run<'a> {
     /// Runs one step. Best effort and clean-up never fail.
     fn step(&mut self, step: &Step, role: Role) -> Res<()> {
         match self.try_step(step) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                // Data are counted as they are copied.
+                if !matches!(step, Step::CopyData { .. }) {
+                    self.core.meter.spend(&Cost::of(step));
+                }
+                Ok(())
+            }
             Err(_) if matches!(role, Role::BestEffort | Role::CleanUp) => Ok(()),
             Err(e) if role == Role::Commit || e.detail.is_some() => Err(e),
             Err(e) => Err(e.with_detail(self.plan.describe(step))),
@@ -441,6 +440,7 @@ impl<'a> Run<'a> {
             end = extent.end;
             copier.copy(&*source, layer, &*target, extent)?;
         }
+        self.core.meter.spend_data(copier.done);
         if end < size || copier.done == 0 {
             target.set_len(size).in_layer(LayerId::Upper)?;
         }

@@ -8,7 +8,7 @@ use crate::acl::{self, Acl};
 use crate::backend::{NewKind, NewNode, NodeRef, XattrMode};
 use crate::errno::Errno;
 use crate::error::LayerId;
-use crate::meta::{FileType, InodeFlags, Metadata, SetAttr, SetTime};
+use crate::meta::{FileType, InodeFlags, SetAttr, SetTime};
 use crate::overlay::build::{Build, Data};
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::{Inode, Place as InodePlace, State, path_of};
@@ -45,22 +45,6 @@ pub(crate) struct Spec {
 type Born = (NewNode, Vec<(XattrName, Vec<u8>)>);
 
 impl Core {
-    /// Whether two visible objects are one: the same inode in use, or two names of one upper object.
-    pub(crate) fn is_same(&self, a: &Arc<Inode>, b: &Arc<Inode>) -> Res<bool> {
-        if Arc::ptr_eq(a, b) {
-            return Ok(true);
-        }
-        let (Some(x), Some(y)) = (a.upper(), b.upper()) else {
-            return Ok(false);
-        };
-        if a.is_dir() || b.is_dir() {
-            return Ok(false);
-        }
-        let x = x.metadata().in_layer(LayerId::Upper)?;
-        let y = y.metadata().in_layer(LayerId::Upper)?;
-        Ok(x.nlink > 1 && x.ino == y.ino)
-    }
-
     /// The object as it will be: mode and owner by the directory's bits and lists (rules R116, R117).
     fn born(&self, dir: &Inode, spec: &Spec) -> Res<Born> {
         let state = dir.state();
@@ -261,7 +245,13 @@ impl Build<'_> {
             self.then(step, move |_| source.keep_name(Some(temp.name)));
         }
         let (dir, name, source) = (target.dir.clone(), target.name.clone(), source.clone());
-        self.then(commit, move |_| {
+        let objects = self.core.objects.clone();
+        self.then(commit, move |nodes| {
+            // From now on it can be met under several names. If its number cannot be told, which nothing
+            // suggests after a link to it, the new name is of an object of its own.
+            if let Some(Ok(meta)) = bound(nodes, object).map(|node| node.metadata()) {
+                objects.insert(&[(0, meta.ino)], source.object());
+            }
             if unnamed {
                 source.keep_name(None);
                 source.set_place(InodePlace::At(dir.clone(), name.clone()));

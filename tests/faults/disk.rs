@@ -47,9 +47,24 @@ fn wrapped(
         .into_iter()
         .enumerate()
         .map(|(i, lower)| FaultLayer::named(named(i), lower, faults));
-    let stack = LayerStack::from_top(lowers).unwrap();
+    let stack = stack(lowers, situation);
     let upper = FaultLayer::named("upper", upper, faults);
     Overlay::with_options(&stack, upper, situation.overlay_options()).unwrap()
+}
+
+fn stack<B: LayerBackend + 'static>(
+    lowers: impl IntoIterator<Item = B>,
+    situation: &Situation,
+) -> LayerStack {
+    match situation.nested {
+        false => LayerStack::from_top(lowers).unwrap(),
+        true => {
+            let inner = lowers
+                .into_iter()
+                .map(|l| LayerStack::from_top([l]).unwrap());
+            LayerStack::from_top(inner).unwrap()
+        }
+    }
 }
 
 pub struct Memory;
@@ -93,7 +108,7 @@ impl Disk for MemDisk {
     }
 
     fn reopen(&self, situation: &Situation) -> Overlay {
-        let stack = LayerStack::from_top(self.lowers.clone()).unwrap();
+        let stack = stack(self.lowers.clone(), situation);
         let upper = MemLayer::clone(&self.upper);
         Overlay::with_options(&stack, upper, situation.overlay_options()).unwrap()
     }
@@ -179,7 +194,7 @@ impl Disk for DirDisk {
 
     fn reopen(&self, situation: &Situation) -> Overlay {
         let (lowers, upper) = self.layers();
-        let stack = LayerStack::from_top(lowers).unwrap();
+        let stack = stack(lowers, situation);
         Overlay::with_options(&stack, upper, situation.overlay_options()).unwrap()
     }
 

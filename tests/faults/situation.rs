@@ -23,6 +23,10 @@ pub struct Situation {
     pub breaks_links: bool,
     /// An unnamed file keeps the name in the work directory that it got.
     pub leaves_a_name: bool,
+    /// The operation changes nothing.
+    pub looks: bool,
+    /// The lowers are unions themselves, whose files can only be copied by reading and writing.
+    pub nested: bool,
     /// The operation works on what `setup` holds open.
     pub on_handle: bool,
 }
@@ -80,6 +84,8 @@ pub fn both(name: &'static str, lower: LayerSpec, upper: LayerSpec, op: Op) -> S
         between,
         breaks_links: false,
         leaves_a_name: false,
+        looks: false,
+        nested: false,
         on_handle: false,
     }
 }
@@ -115,6 +121,16 @@ impl Situation {
 
     pub fn leaves_a_name(mut self) -> Self {
         self.leaves_a_name = true;
+        self
+    }
+
+    pub fn looks(mut self) -> Self {
+        self.looks = true;
+        self
+    }
+
+    pub fn nested(mut self) -> Self {
+        self.nested = true;
         self
     }
 

@@ -46,6 +46,30 @@ fn opening() -> Vec<Situation> {
     let copied = || (plain(), of([("/d/f", file("upper"))]));
     let (lower, upper) = copied();
     vec![
+        low(
+            "open a big file of a union for writing",
+            big(),
+            open("/f", wr()),
+        )
+        .nested(),
+        low(
+            "open a file with holes of a union for writing",
+            holes(),
+            open("/d/f", wr()),
+        )
+        .nested(),
+        low(
+            "append to a big file of a union",
+            big(),
+            append("/f", "appended"),
+        )
+        .nested(),
+        low(
+            "truncate a big file of a union",
+            big(),
+            set_len("/f", 200_000),
+        )
+        .nested(),
         low("open a lower file for writing", plain(), open("/d/f", wr())),
         low(
             "open a lower file with holes for writing",
