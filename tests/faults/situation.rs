@@ -97,6 +97,7 @@ impl Situation {
         self
     }
 
+    #[allow(dead_code, reason = "for situations of options")]
     pub fn options(mut self, options: &[&'static str]) -> Self {
         self.options.extend_from_slice(options);
         self
