@@ -62,6 +62,8 @@ pub(crate) struct Build<'a> {
     pub(crate) segments: Vec<Segment>,
     /// The errno of a step that the upper cannot do since it stores no overlay attributes (R033).
     pub(crate) unstorable: Errno,
+    /// The plan has no commit: what is to be said once its steps are done.
+    pub(crate) refusal: Option<Fail>,
     staged: &'a [Staged],
     uppers: HashMap<u64, Obj>,
     impure: HashSet<u64>,
@@ -77,6 +79,7 @@ impl<'a> Build<'a> {
             effects: Vec::new(),
             segments: Vec::new(),
             unstorable: Errno::EIO,
+            refusal: None,
             staged,
             uppers: HashMap::new(),
             impure: HashSet::new(),
@@ -295,7 +298,7 @@ impl<'a> Build<'a> {
             heavy,
             staged: earlier.is_some(),
         });
-        let copied = inode.clone();
+        let (copied, watchers) = (inode.clone(), core.watchers.clone());
         self.then(planned.publish, move |bound| {
             let node = bound.get(object.0).cloned().flatten();
             copied.update(|s| {
@@ -304,6 +307,7 @@ impl<'a> Build<'a> {
                 s.origin_recorded = true;
                 s.impure = false;
             });
+            watchers.copied_up(copied.id);
         });
         Ok(object)
     }
@@ -393,6 +397,7 @@ impl<'a> Build<'a> {
             effects: self.effects,
             segments: self.segments,
             unstorable: self.unstorable,
+            refusal: self.refusal,
         }
     }
 }
@@ -404,4 +409,5 @@ pub(crate) struct Prepared {
     pub(crate) effects: Vec<(usize, Effect)>,
     pub(crate) segments: Vec<Segment>,
     pub(crate) unstorable: Errno,
+    pub(crate) refusal: Option<Fail>,
 }

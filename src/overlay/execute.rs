@@ -15,6 +15,7 @@ use crate::overlay::inode::Inode;
 use crate::rules::cost::Cost;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::rules::xattr;
+use crate::xattr_name::OverlayAttr;
 
 impl Core {
     /// Runs a mutation. `build` resolves and plans under the tree's write lock; it is called again if
@@ -165,6 +166,7 @@ impl Core {
             effects,
             segments,
             unstorable,
+            refusal,
         } = prepared;
         let mut effects = effects;
         effects.sort_by_key(|(at, _)| *at);
@@ -194,7 +196,7 @@ impl Core {
                 break;
             }
         }
-        match failed {
+        match failed.or(refusal) {
             None => Ok(run.bound),
             Some(e) => {
                 run.undo();
@@ -328,8 +330,13 @@ impl<'a> Run<'a> {
                 upper
                     .set_xattr(node, key, value.as_deref(), XattrMode::Set)
                     .in_layer(LayerId::Upper)
-                    .map_err(|e| match e.errno {
-                        Errno::EOPNOTSUPP => Fail {
+                    .map_err(|e| match (attr, e.errno) {
+                        (OverlayAttr::Redirect, _) => Fail {
+                            errno: Errno::EXDEV,
+                            rule: Some("R155"),
+                            ..e
+                        },
+                        (_, Errno::EOPNOTSUPP) => Fail {
                             errno: self.unstorable,
                             rule: Some("R033"),
                             ..e
