@@ -4,6 +4,7 @@ mod attributes;
 mod content;
 mod create;
 mod links;
+mod moved;
 mod reading;
 mod remove;
 mod rename;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Situation> {
     all.extend(rename::all());
     all.extend(links::all());
     all.extend(reading::all());
+    all.extend(moved::all());
     let mut names: Vec<_> = all.iter().map(|s| s.name).collect();
     names.sort_unstable();
     names.dedup();
