@@ -8,6 +8,7 @@ use std::sync::Arc;
 use layerstack::backend::memory::MemLayer;
 use layerstack::backend_conformance;
 use layerstack::testing::conformance::{Factory, Subject};
+use layerstack::testing::{FaultLayer, Faults};
 use layerstack::{DirLayerOptions, Errno, XattrNamespace};
 
 /// Makes memory layers and opens them again by cloning, which is what a clone promises to be.
@@ -99,3 +100,28 @@ backend_conformance!(
     Directory(DirLayerOptions::new().namespace(XattrNamespace::User))
 );
 backend_conformance!(directory_tmpfs, Shm);
+
+/// A backend that could fail at any call, and is told not to.
+struct Faultless<F>(F);
+
+impl<F: Factory> Factory for Faultless<F> {
+    fn make(&self) -> Subject {
+        let Subject { backend, guard } = self.0.make();
+        let mut subject = Subject::new(FaultLayer::new(backend, &Faults::new()));
+        subject.guard = guard;
+        subject
+    }
+
+    fn reopen(&self, subject: Subject) -> Option<Subject> {
+        let Subject { backend, guard } = self.0.reopen(subject)?;
+        let mut subject = Subject::new(FaultLayer::new(backend, &Faults::new()));
+        subject.guard = guard;
+        Some(subject)
+    }
+}
+
+backend_conformance!(memory_in_faults, Faultless(Memory(XattrNamespace::Trusted)));
+backend_conformance!(
+    directory_in_faults,
+    Faultless(Directory(DirLayerOptions::new()))
+);

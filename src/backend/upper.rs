@@ -190,7 +190,8 @@ pub trait UpperBackend: LayerBackend {
     /// `ENOENT`; `EISDIR`, `ENOTDIR`, `ENOTEMPTY`.
     fn remove(&self, at: At<'_>, kind: RemoveKind) -> Result<()>;
 
-    /// Sets attributes, never through a symlink: owner first, then mode, then times.
+    /// Sets attributes, never through a symlink: owner first, then mode, then times. Setting an owner
+    /// or group, be it the same, takes `security.capability` from whatever is not a directory.
     ///
     /// # Errors
     /// `EPERM` for what this process may not set; `EOPNOTSUPP` for the mode of a symlink.

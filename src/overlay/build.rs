@@ -387,7 +387,7 @@ impl<'a> Build<'a> {
     }
 
     /// The times that an upper directory has, or will have once it is copied up.
-    fn times_of(&self, dir: &Inode) -> Res<(Timestamp, Timestamp)> {
+    pub(crate) fn times_of(&self, dir: &Inode) -> Res<(Timestamp, Timestamp)> {
         let state = dir.state();
         let real = state.real().ok_or(Errno::ENOENT)?;
         let meta = real.metadata().in_layer(self.core.real_layer(&state))?;

@@ -81,6 +81,11 @@ impl Fail {
         }
     }
 
+    /// A layer failed, and it was no refusal; no rule made an error of what it holds.
+    pub(crate) fn is_disk(&self) -> bool {
+        self.source.is_some() && !crate::rules::merge::is_refusal(self.errno)
+    }
+
     pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 
 use crate::backend::{
-    Access, At, AttrKey, NodeRef, RemoveKind, RenameHow, SyncScope, UpperBackend, XattrMode,
+    Access, At, AttrKey, NodeRef, RemoveKind, SyncScope, UpperBackend, XattrMode,
 };
 use crate::errno::Errno;
 use crate::error::LayerId;
@@ -124,6 +124,7 @@ impl Core {
             .unwrap_or_default();
         for planned in steps {
             if let Err(e) = run.step(&planned.step, planned.role) {
+                run.find_out(&planned.step, e.errno);
                 run.undo();
                 return Err(e);
             }
@@ -171,19 +172,36 @@ impl Core {
         effects.sort_by_key(|(at, _)| *at);
         let mut effects = effects.into_iter().peekable();
         let mut run = Run::new(self, &plan, bound, unstorable)?;
+        let mut failed = None;
         for (i, planned) in plan.steps.iter().enumerate() {
             let done = segments.iter().any(|s| s.staged && s.steps.contains(&i));
-            if !done && let Err(e) = run.step(&planned.step, planned.role) {
-                run.undo();
-                return Err(e);
+            let skipped = failed.is_some() && planned.role != Role::CleanUp;
+            if !done
+                && !skipped
+                && let Err(e) = run.step(&planned.step, planned.role)
+            {
+                // What is known here must be what the layer holds, whatever it said.
+                let happened = run.find_out(&planned.step, e.errno);
+                failed = Some(e);
+                if !happened {
+                    break;
+                }
             }
             while let Some((_, effect)) = effects.next_if(|(at, _)| *at == i) {
-                effect(&run.bound);
+                if !skipped {
+                    effect(&run.bound);
+                }
+            }
+            if failed.is_some() && !matches!(planned.role, Role::Commit | Role::CleanUp) {
+                break;
             }
         }
-        match refusal {
-            Some(fail) => Err(fail),
+        match failed.or(refusal) {
             None => Ok(run.bound),
+            Some(e) => {
+                run.undo();
+                Err(e)
+            }
         }
     }
 }
@@ -198,14 +216,22 @@ fn first_unstaged(prepared: &Prepared) -> Option<&Segment> {
 }
 
 /// A plan being run.
-struct Run<'a> {
+pub(super) struct Run<'a> {
     core: &'a Core,
-    upper: Option<&'a dyn UpperBackend>,
+    pub(super) upper: Option<&'a dyn UpperBackend>,
     plan: &'a Plan,
     bound: Vec<Option<NodeRef>>,
     unstorable: Errno,
     /// Names in the work directory that would be left behind.
-    temps: Vec<(Place, RemoveKind)>,
+    pub(super) temps: Vec<Temp>,
+}
+
+/// A name in the work directory.
+pub(super) struct Temp {
+    pub(super) place: Place,
+    pub(super) kind: RemoveKind,
+    /// The object was made elsewhere, and this is one more name of it.
+    pub(super) link_of: Option<Obj>,
 }
 
 impl<'a> Run<'a> {
@@ -230,7 +256,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn node(&self, obj: Obj) -> Res<&NodeRef> {
+    pub(super) fn node(&self, obj: Obj) -> Res<&NodeRef> {
         self.bound
             .get(obj.0)
             .and_then(Option::as_ref)
@@ -239,14 +265,14 @@ impl<'a> Run<'a> {
             })
     }
 
-    fn layer(&self, obj: Obj) -> LayerId {
+    pub(super) fn layer(&self, obj: Obj) -> LayerId {
         self.plan
             .objects
             .get(obj.0)
             .map_or(LayerId::Upper, |o| o.layer)
     }
 
-    fn at<'p>(&'p self, place: &'p Place) -> Res<At<'p>> {
+    pub(super) fn at<'p>(&'p self, place: &'p Place) -> Res<At<'p>> {
         Ok(At::new(self.node(place.dir)?, &place.name))
     }
 
@@ -271,11 +297,6 @@ impl<'a> Run<'a> {
         match step {
             Step::Create { at, node, object } => {
                 let made = upper.create(self.at(at)?, node).in_layer(LayerId::Upper)?;
-                let kind = match node.kind.file_type().is_dir() {
-                    true => RemoveKind::Directory,
-                    false => RemoveKind::NonDirectory,
-                };
-                self.remember(at, kind);
                 self.bind(*object, made);
             }
             Step::Tmpfile { dir, node, object } => {
@@ -286,7 +307,6 @@ impl<'a> Run<'a> {
             }
             Step::Whiteout { at } => {
                 upper.whiteout(self.at(at)?).in_layer(LayerId::Upper)?;
-                self.remember(at, RemoveKind::NonDirectory);
             }
             Step::CopyData {
                 from,
@@ -353,44 +373,23 @@ impl<'a> Run<'a> {
                 upper
                     .link(self.node(*object)?, self.at(to)?)
                     .in_layer(LayerId::Upper)?;
-                self.remember(to, RemoveKind::NonDirectory);
             }
-            Step::Rename { from, to, how } => {
+            Step::Rename { from, to, how, .. } => {
                 upper
                     .rename(self.at(from)?, self.at(to)?, *how)
                     .in_layer(LayerId::Upper)?;
-                if *how != RenameHow::Exchange {
-                    self.temps.retain(|(place, _)| place != from);
-                }
             }
             Step::Remove { at, kind } => {
                 upper.remove(self.at(at)?, *kind).in_layer(LayerId::Upper)?;
-                self.temps.retain(|(place, _)| place != at);
             }
         }
+        self.note(step);
         Ok(())
     }
 
-    fn bind(&mut self, object: Obj, node: NodeRef) {
+    pub(super) fn bind(&mut self, object: Obj, node: NodeRef) {
         if let Some(slot) = self.bound.get_mut(object.0) {
             *slot = Some(node);
-        }
-    }
-
-    /// Notes a name in the work directory, to be removed if the plan fails.
-    fn remember(&mut self, place: &Place, kind: RemoveKind) {
-        if self.layer(place.dir) == LayerId::Work {
-            self.temps.push((place.clone(), kind));
-        }
-    }
-
-    /// Removes what a failed plan left in the work directory. What cannot be removed is swept when
-    /// the directory is next opened.
-    fn undo(&mut self) {
-        for (place, kind) in std::mem::take(&mut self.temps).into_iter().rev() {
-            if let (Some(upper), Ok(at)) = (self.upper, self.at(&place)) {
-                let _ = upper.remove(at, kind);
-            }
         }
     }
 

@@ -108,6 +108,8 @@ pub(crate) struct Object {
     state: RwLock<State>,
     /// Held while the object is copied up; taken before the tree's lock.
     pub(crate) copy_up: Mutex<()>,
+    /// The name in the work directory that an unnamed file kept when giving it a real one failed.
+    kept: Mutex<Option<Name>>,
     /// Held from finding the end of the file to writing there, by writes that append.
     pub(crate) append: Mutex<()>,
     /// The inode flags that the union minds, found when first asked for.
@@ -132,6 +134,7 @@ impl Object {
             file_type,
             state: RwLock::new(state),
             copy_up: Mutex::new(()),
+            kept: Mutex::new(None),
             append: Mutex::new(()),
             flags: OnceLock::new(),
             origin: OnceLock::new(),
@@ -157,6 +160,15 @@ impl Object {
             .unwrap_or_else(PoisonError::into_inner)
             .upper
             .clone()
+    }
+
+    pub(crate) fn kept(&self) -> Option<Name> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.clone()
+    }
+
+    pub(crate) fn keep_name(&self, name: Option<Name>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = name;
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {

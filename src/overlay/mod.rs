@@ -34,6 +34,7 @@ pub(crate) mod reading;
 pub(crate) mod renaming;
 pub(crate) mod stack;
 pub(crate) mod stats;
+mod undo;
 pub(crate) mod union;
 pub(crate) mod volatile;
 pub(crate) mod walk;

@@ -229,13 +229,27 @@ impl Build<'_> {
         if self.will_have_origin(source)? {
             self.mark_impure(&target.dir, upper_dir);
         }
-        let temp = self.temp()?;
-        let place = Place {
-            dir: upper_dir,
-            name: target.name.clone(),
+        let mut temp = self.temp()?;
+        let kept = source.kept();
+        if let Some(name) = &kept {
+            temp.name.clone_from(name);
+        }
+        let facts = create::LinkFacts {
+            place: Place {
+                dir: upper_dir,
+                name: target.name.clone(),
+            },
+            over_whiteout: target.found.is_whiteout(),
+            temp: temp.clone(),
+            kept: kept.is_some(),
         };
-        let over_whiteout = target.found.is_whiteout();
-        let commit = create::plan_link(&mut self.plan, object, place, over_whiteout, temp);
+        let (commit, staged) = create::plan_link(&mut self.plan, object, facts);
+        if let Some(step) = staged
+            && unnamed
+        {
+            let source = source.clone();
+            self.then(step, move |_| source.keep_name(Some(temp.name)));
+        }
         let (dir, name, source) = (target.dir.clone(), target.name.clone(), source.clone());
         let objects = self.core.objects.clone();
         self.then(commit, move |nodes| {
@@ -245,6 +259,7 @@ impl Build<'_> {
                 objects.insert(&[(0, meta.ino)], source.object());
             }
             if unnamed {
+                source.keep_name(None);
                 source.set_place(InodePlace::At(dir.clone(), name.clone()));
                 dir.set_child(&name, &source);
             } else {
@@ -288,7 +303,7 @@ impl Build<'_> {
         if let Some(node) = &state.upper
             && !whiteouts.is_empty()
         {
-            self.clear(&inode, node, place.clone(), whiteouts)?;
+            self.clear(&inode, node, (&target.dir, place.clone()), whiteouts)?;
         }
         let temp = self.temp()?;
         let facts = remove::Facts {
@@ -313,7 +328,7 @@ impl Build<'_> {
         &mut self,
         inode: &Arc<Inode>,
         node: &NodeRef,
-        place: Place,
+        (parent, place): (&Arc<Inode>, Place),
         whiteouts: Vec<Name>,
     ) -> Res<Obj> {
         let meta = node.metadata().in_layer(LayerId::Upper)?;
@@ -322,6 +337,7 @@ impl Build<'_> {
         let temp = self.temp()?;
         let facts = remove::ClearFacts {
             place,
+            dir_times: self.times_of(parent)?,
             dir,
             meta: &meta,
             xattrs: self.xattrs_to_copy(node, LayerId::Upper)?,
@@ -356,22 +372,10 @@ impl Build<'_> {
         } else {
             self.core.permit(inode, Change::Attributes)?;
         }
-        let (real, layer, meta) = self.core.real(inode)?;
+        let (_, _, meta) = self.core.real(inode)?;
         let attr = attr::normalize(&meta, change, self.core.caller())
             .map_err(|e| Fail::rule(e, "R286"))?;
         let object = self.upper(inode, Data::Attributes)?;
-        let capability = XattrName::new(xattr::CAPABILITY)?;
-        if attr::drops_capability(&meta, &attr)
-            && real.xattr(&capability).in_layer(layer)?.is_some()
-        {
-            let step = Step::SetXattr {
-                object,
-                name: capability,
-                value: None,
-                mode: XattrMode::Set,
-            };
-            self.plan.push(Role::Neutral, step);
-        }
         self.plan.push(Role::Commit, Step::SetAttr { object, attr });
         Ok(())
     }

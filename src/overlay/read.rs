@@ -13,7 +13,7 @@ use crate::overlay::lookup::Found;
 use crate::path::Name;
 use crate::rules::attr::parse_protattr;
 use crate::rules::inode::{Facts, Numbering, numbers};
-use crate::rules::merge::{Merged, Merger};
+use crate::rules::merge::{Merged, Merger, is_refusal};
 use crate::rules::xattr;
 use crate::xattr_name::{OverlayAttr, XattrName};
 
@@ -200,10 +200,11 @@ impl Core {
                 let Some(name) = merger.name(at).cloned() else {
                     continue;
                 };
-                // A name that cannot be looked at is shown; opening it will tell why.
-                let entry = node.lookup(&name);
-                if matches!(entry, Ok(Some(Entry::Whiteout(WhiteoutForm::CharDevice)))) {
-                    merger.hide(at);
+                match node.lookup(&name) {
+                    Ok(Some(Entry::Whiteout(WhiteoutForm::CharDevice))) => merger.hide(at),
+                    // A name that may not be looked at is shown; opening it will tell why.
+                    Err(e) if !is_refusal(e.errno()) => return Err(e).in_layer(*layer),
+                    _ => {}
                 }
             }
         }
@@ -249,6 +250,7 @@ impl Core {
                         ino = self.listed_ino(&inode, ino)?;
                     }
                     Ok(Found::Inode(_)) => {}
+                    Err(e) if e.is_disk() => return Err(e),
                     // A failing lookup drops the name from a marked listing (rule R110).
                     Ok(Found::Nothing { .. }) | Err(_) if entry.check || impure || xino => {
                         continue;

@@ -163,7 +163,7 @@ impl Build<'_> {
             && let Some(node) = inode.upper()
             && !whiteouts.is_empty()
         {
-            self.clear(inode, &node, to.clone(), whiteouts)?;
+            self.clear(inode, &node, (&new.dir, to.clone()), whiteouts)?;
         }
         if decision.new_parent_impure {
             self.mark_impure(&new.dir, new_dir);
@@ -182,7 +182,7 @@ impl Build<'_> {
         if !ready {
             return Ok(true);
         }
-        let commit = rename::plan(&mut self.plan, decision, from, to);
+        let commit = rename::plan(&mut self.plan, decision, old_obj, from, to);
         let (old, new) = (old.clone(), new.clone());
         self.then(commit, move |_| {
             moved(&source, other.as_ref(), &old, &new, flags.exchange)

@@ -51,11 +51,6 @@ pub(crate) const TOUCH: SetAttr = SetAttr {
     mtime: SetTime::Now,
 };
 
-/// Whether the change takes `security.capability` away.
-pub(crate) fn drops_capability(meta: &Metadata, attr: &SetAttr) -> bool {
-    !meta.is_dir() && (attr.uid.is_some() || attr.gid.is_some())
-}
-
 /// What is to be done to an object, for [`permits`].
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {

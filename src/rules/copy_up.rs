@@ -15,6 +15,7 @@ use crate::rules::Features;
 use crate::rules::attr::protattr;
 use crate::rules::config::{Fsync, Verity};
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
+use crate::rules::xattr::CAPABILITY;
 use crate::xattr_name::{OverlayAttr, XattrName};
 
 /// How much of a regular file is to be copied up.
@@ -139,8 +140,8 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
         let len = f.meta.size;
         plan.push(Role::Stage, Step::SetLen { object, len });
     }
-    if !f.xattrs.is_empty() {
-        let names = f.xattrs.clone();
+    let names = xattrs(f);
+    if !names.is_empty() {
         plan.push(
             Role::Stage,
             Step::CopyXattrs {
@@ -183,6 +184,9 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
     }
     let mut attr = SetAttr::like(f.meta);
     (attr.uid, attr.gid) = (None, None);
+    if f.data == Data::Truncate && f.meta.is_file() {
+        attr.mtime = SetTime::Now;
+    }
     plan.push(Role::Stage, Step::SetAttr { object, attr });
     let syncs = match f.fsync {
         Fsync::Auto => copies_data,
@@ -203,6 +207,7 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
             Step::Link { object, to }
         } else {
             Step::Rename {
+                object: Some(object),
                 from: staged,
                 to,
                 how: crate::backend::RenameHow::NoReplace,
@@ -296,6 +301,16 @@ fn set_metacopy(object: Obj, value: Option<Vec<u8>>) -> Step {
     }
 }
 
+/// The attributes to copy. A copy without data is published as what truncating makes of the file, so
+/// that nothing else is ever seen: emptied now, and without its capability.
+fn xattrs(f: &Facts<'_>) -> Vec<XattrName> {
+    let mut names = f.xattrs.clone();
+    if f.data == Data::Truncate && f.meta.is_file() {
+        names.retain(|name| name.as_bytes() != CAPABILITY);
+    }
+    names
+}
+
 /// Appends marking an upper directory as holding copied-up entries (rules R234, R135, R149).
 pub(crate) fn mark_impure(plan: &mut Plan, dir: Obj) -> usize {
     let value = Some(b"y".to_vec());
@@ -326,6 +341,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
     use super::*;
     use crate::error::LayerId;
+    use crate::rules::plan::PlannedStep;
 
     fn planned(meta: &Metadata, change: impl FnOnce(&mut Facts<'_>)) -> (Plan, Planned) {
         let mut p = Plan::default();
@@ -400,6 +416,11 @@ mod tests {
         let (p, _) = planned(&file(10), |f| f.data = Data::Truncate);
         assert_eq!(p.cost().data_bytes, 0);
         assert!(!kinds(&p).contains(&"sync"), "{p}");
+        let now = |s: &PlannedStep| {
+            matches!(&s.step, Step::SetAttr { object, attr }
+                if attr.mtime == SetTime::Now && attr.mode == Some(0o4755) && object.0 == 3)
+        };
+        assert!(p.steps.iter().any(now), "seen as truncated at once: {p}");
         let (p, _) = planned(&file(0), |_| {});
         assert!(!kinds(&p).contains(&"data"));
     }

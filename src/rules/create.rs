@@ -135,6 +135,7 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts) -> usize {
     let commit = plan.push(
         Role::Commit,
         Step::Rename {
+            object: Some(object),
             from: temp.clone(),
             to: f.place.clone(),
             how,
@@ -152,32 +153,40 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts) -> usize {
     commit
 }
 
-/// Appends one more name for `object`; answers the commit's index (rules R134, R138).
-pub(crate) fn plan_link(
-    plan: &mut Plan,
-    object: Obj,
-    place: Place,
-    over_whiteout: bool,
-    temp: Place,
-) -> usize {
-    if !over_whiteout {
-        return plan.push(Role::Commit, Step::Link { object, to: place });
+/// What a further name needs to know.
+#[derive(Debug)]
+pub(crate) struct LinkFacts {
+    pub(crate) place: Place,
+    /// The upper has a whiteout at the name.
+    pub(crate) over_whiteout: bool,
+    /// A place in the work directory.
+    pub(crate) temp: Place,
+    /// The object has that name there already, and no other, from an attempt that failed.
+    pub(crate) kept: bool,
+}
+
+/// Appends one more name for `object`; answers the commit's index, and that of the step that gives it
+/// a name in the work directory (rules R134, R138).
+pub(crate) fn plan_link(plan: &mut Plan, object: Obj, f: LinkFacts) -> (usize, Option<usize>) {
+    if !f.over_whiteout && !f.kept {
+        let to = f.place;
+        return (plan.push(Role::Commit, Step::Link { object, to }), None);
     }
-    plan.push(
-        Role::Neutral,
-        Step::Link {
-            object,
-            to: temp.clone(),
-        },
-    );
-    plan.push(
-        Role::Commit,
-        Step::Rename {
-            from: temp,
-            to: place,
-            how: RenameHow::Replace,
-        },
-    )
+    let staged = (!f.kept).then(|| {
+        let to = f.temp.clone();
+        plan.push(Role::Neutral, Step::Link { object, to })
+    });
+    let how = match f.over_whiteout {
+        true => RenameHow::Replace,
+        false => RenameHow::NoReplace,
+    };
+    let rename = Step::Rename {
+        object: Some(object),
+        from: f.temp,
+        to: f.place,
+        how,
+    };
+    (plan.push(Role::Commit, rename), staged)
 }
 
 #[cfg(test)]

@@ -3,8 +3,16 @@
 use std::collections::HashMap;
 
 use crate::backend::RawEntry;
+use crate::errno::Errno;
 use crate::meta::FileType;
 use crate::path::Name;
+
+/// Whether an error of a layer means that a name may not be looked at, which a listing lives with, as
+/// the kernel's does with every error. Any other is an accident: a listing that went on would leave out
+/// what is there, or show what is hidden (deviation LIST-1).
+pub(crate) fn is_refusal(errno: Errno) -> bool {
+    matches!(errno, Errno::EACCES | Errno::EPERM | Errno::EREMOTE)
+}
 
 /// One name of a merged listing.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -103,8 +103,9 @@ pub enum Step {
     Sync { object: Obj },
     /// Gives an object one more name (or its first).
     Link { object: Obj, to: Place },
-    /// Renames.
+    /// Renames. `object` is what `from` names; `None`: a whiteout.
     Rename {
+        object: Option<Obj>,
         from: Place,
         to: Place,
         how: RenameHow,
@@ -122,7 +123,7 @@ pub enum Role {
     /// Changes a layer but nothing that the tree shows.
     Neutral,
     /// As `Neutral`, and its failure is not an error (attributes that are an optimisation, times
-    /// of a parent that are restored).
+    /// of a parent that are restored, the remains of a directory that was exchanged).
     BestEffort,
     /// The change itself. At most one in a plan.
     Commit,
@@ -256,7 +257,7 @@ impl Plan {
             Step::Link { object, to } => {
                 format!("link {} as {}", self.show(*object), self.show_place(to))
             }
-            Step::Rename { from, to, how } => {
+            Step::Rename { from, to, how, .. } => {
                 let how = match how {
                     RenameHow::NoReplace => "",
                     RenameHow::Replace => " (replacing)",

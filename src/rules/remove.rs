@@ -1,7 +1,7 @@
 //! Removal: what is taken away and when a whiteout stays (rules R081 to R083, R122 to R130).
 
 use crate::backend::{NewKind, NewNode, RemoveKind, RenameHow};
-use crate::meta::{Metadata, SetAttr};
+use crate::meta::{Metadata, SetAttr, SetTime, Timestamp};
 use crate::path::Name;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::rules::whiteout::OPAQUE;
@@ -63,6 +63,7 @@ pub(crate) fn plan(plan: &mut Plan, f: &Facts) -> usize {
             let commit = plan.push(
                 Role::Commit,
                 Step::Rename {
+                    object: None,
                     from: temp.clone(),
                     to: f.place.clone(),
                     how,
@@ -81,6 +82,8 @@ pub(crate) fn plan(plan: &mut Plan, f: &Facts) -> usize {
 pub(crate) struct ClearFacts<'a> {
     /// Where the directory is.
     pub(crate) place: Place,
+    /// The times of the directory that holds it, to be restored.
+    pub(crate) dir_times: (Timestamp, Timestamp),
     /// The directory.
     pub(crate) dir: Obj,
     pub(crate) meta: &'a Metadata,
@@ -93,7 +96,7 @@ pub(crate) struct ClearFacts<'a> {
 }
 
 /// Appends the exchange of a directory that holds only whiteouts for an empty opaque one; the old
-/// one is then taken apart in the work directory. Answers the index of the exchange, which makes
+/// one is then taken apart in the work directory, at once, since what follows may fail. Answers the index of the exchange, which makes
 /// `fresh` the directory.
 pub(crate) fn plan_clear(plan: &mut Plan, fresh: Obj, f: &ClearFacts<'_>) -> usize {
     let temp = Place {
@@ -144,18 +147,28 @@ pub(crate) fn plan_clear(plan: &mut Plan, fresh: Obj, f: &ClearFacts<'_>) -> usi
         },
     );
     let exchange = Step::Rename {
+        object: Some(fresh),
         from: temp.clone(),
         to: f.place.clone(),
         how: RenameHow::Exchange,
     };
     let done = plan.push(Role::Neutral, exchange);
+    let (atime, mtime) = f.dir_times;
+    let attr = SetAttr::times(SetTime::At(atime), SetTime::At(mtime));
+    plan.push(
+        Role::BestEffort,
+        Step::SetAttr {
+            object: f.place.dir,
+            attr,
+        },
+    );
     for name in &f.whiteouts {
         let at = Place {
             dir: f.dir,
             name: name.clone(),
         };
         plan.push(
-            Role::CleanUp,
+            Role::BestEffort,
             Step::Remove {
                 at,
                 kind: RemoveKind::NonDirectory,
@@ -163,7 +176,7 @@ pub(crate) fn plan_clear(plan: &mut Plan, fresh: Obj, f: &ClearFacts<'_>) -> usi
         );
     }
     plan.push(
-        Role::CleanUp,
+        Role::BestEffort,
         Step::Remove {
             at: temp,
             kind: RemoveKind::Directory,

@@ -216,12 +216,19 @@ pub(crate) fn set_redirect(plan: &mut Plan, object: Obj, value: Vec<u8>) -> usiz
     plan.push(Role::Neutral, step)
 }
 
-/// Appends the rename itself and what must follow it; what must precede it is there already. Answers
-/// the commit's index.
-pub(crate) fn plan(plan: &mut Plan, decision: Decision, from: Place, to: Place) -> usize {
+/// Appends the rename of `object` itself and what must follow it; what must precede it is there
+/// already. Answers the commit's index.
+pub(crate) fn plan(
+    plan: &mut Plan,
+    decision: Decision,
+    object: Obj,
+    from: Place,
+    to: Place,
+) -> usize {
     let commit = plan.push(
         Role::Commit,
         Step::Rename {
+            object: Some(object),
             from: from.clone(),
             to,
             how: decision.how,

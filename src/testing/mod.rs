@@ -5,6 +5,7 @@
 //! - [`spec`]: layers as plain data, written to any target.
 //! - [`case`]: lowers, an upper and operations together, printable as a regression test.
 //! - [`strategy`]: generators with shrinking for all of these.
+//! - [`fault`]: backends that fail on purpose.
 //! - [`minimise()`]: make a failing case small.
 //! - [`outcome`]: compare what came of one operation on two systems.
 //! - [`merged`]: anything that behaves like a merged file system, as a small trait.
@@ -14,6 +15,7 @@
 
 pub mod case;
 pub mod conformance;
+pub mod fault;
 pub mod merged;
 mod minimise;
 pub mod model;
@@ -25,6 +27,7 @@ pub mod spec;
 pub mod strategy;
 
 pub use case::Case;
+pub use fault::{Fault, FaultLayer, Faults};
 pub use merged::MergedFs;
 pub use minimise::minimise;
 pub use model::{ReferenceModel, Weakenings};

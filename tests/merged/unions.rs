@@ -35,7 +35,7 @@ impl Union {
 impl Factory for Union {
     fn make(&self, tree: &LayerSpec) -> Box<dyn MergedFs> {
         let case = Case::new(spread(tree), Some(root_of(tree)));
-        let mut options = OverlayOptions::new().durable(false);
+        let mut options = OverlayOptions::new().fsync(layerstack::Fsync::Off);
         if self.redirects {
             options = options.redirect_dir(RedirectDir::On);
         }

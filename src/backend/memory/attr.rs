@@ -13,6 +13,9 @@ use crate::xattr_name::XattrName;
 /// Largest value of an extended attribute (`XATTR_SIZE_MAX`).
 const XATTR_VALUE_BYTES_MAX: usize = 64 * 1024;
 
+/// The attribute that gives a program its privileges; a change of its owner or data takes it away.
+pub(super) const CAPABILITY: &[u8] = b"security.capability";
+
 /// Nanoseconds of a second; a time's own are less.
 const NANOS_PER_SEC: u32 = 1_000_000_000;
 
@@ -33,6 +36,9 @@ pub(super) fn set_attr(inode: &mut Inode, attr: &SetAttr, now: Timestamp) -> Res
     }
     if let Some(mode) = attr.mode {
         set_mode(inode, mode & 0o7777)?;
+    }
+    if (attr.uid.is_some() || attr.gid.is_some()) && !inode.meta.is_dir() {
+        inode.xattrs.remove(CAPABILITY);
     }
     let meta = &mut inode.meta;
     meta.uid = attr.uid.unwrap_or(meta.uid);

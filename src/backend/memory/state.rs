@@ -66,7 +66,7 @@ impl Inode {
         }
         self.meta.mtime = now;
         self.meta.ctime = now;
-        self.xattrs.remove(b"security.capability".as_slice());
+        self.xattrs.remove(super::attr::CAPABILITY);
     }
 
     /// Which whiteout this is, if any.

@@ -1,9 +1,10 @@
 //! Mode, owner and times.
 
 use super::{Factory, Fixture, fails, name};
-use crate::backend::{At, NodeRef, RemoveKind};
+use crate::backend::{At, AttrKey, NodeRef, RemoveKind, XattrMode};
 use crate::errno::Errno;
 use crate::meta::{FileType, SetAttr, SetTime, Timestamp};
+use crate::xattr_name::XattrName;
 
 impl Fixture {
     #[track_caller]
@@ -124,6 +125,32 @@ pub fn owner_comes_before_mode(factory: &dyn Factory) {
         assert_eq!((meta.uid, meta.gid), (owner, owner));
     }
     assert_eq!(meta.size, 1);
+}
+
+/// A change of owner, be it to the same, takes a program's capability away; other changes do not.
+pub fn owner_takes_the_capability(factory: &dyn Factory) {
+    let f = Fixture::new(factory);
+    if f.lacks(f.caps().ownership, "owners") || f.lacks(f.caps().xattrs, "extended attributes") {
+        return;
+    }
+    let capability = XattrName::new("security.capability").unwrap();
+    // Version 2, `cap_net_raw+ep`.
+    let value = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let node = f.file(&f.root, "file", b"x");
+    let (uid, mode) = (node.metadata().unwrap().uid, XattrMode::Set);
+    let key = AttrKey::Raw(&capability);
+    match f.up().set_xattr(&node, key, Some(value), mode) {
+        Err(e) if e.errno() == Errno::EPERM => {
+            println!("skipped: the backend may not set capabilities");
+            return;
+        }
+        set => set.unwrap(),
+    }
+    f.set(&node, &SetAttr::mode(0o755));
+    f.set(&node, &SetAttr::times(SetTime::Now, SetTime::Now));
+    assert!(node.xattr(&capability).unwrap().is_some());
+    f.set(&node, &SetAttr::owner(Some(uid), None));
+    assert_eq!(node.xattr(&capability).unwrap(), None);
 }
 
 /// Attributes of a symlink are its own.

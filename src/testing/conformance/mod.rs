@@ -230,6 +230,7 @@ macro_rules! backend_conformance {
                 now_is_now
                 owners_are_changed
                 owner_comes_before_mode
+                owner_takes_the_capability
                 symlinks_have_times_and_owners
                 symlinks_have_no_mode
                 empty_changes_do_nothing
