@@ -315,8 +315,11 @@ pub(super) fn open_for_flags(path: &Path) -> Result<OwnedFd, Errno> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
+/// One named flag.
+type Field = fn(&mut InodeFlags) -> &mut bool;
+
 /// The bits that have a name here.
-const FLAGS: [(IFlags, fn(&mut InodeFlags) -> &mut bool); 5] = [
+const FLAGS: [(IFlags, Field); 5] = [
     (IFlags::APPEND, |f| &mut f.append),
     (IFlags::IMMUTABLE, |f| &mut f.immutable),
     (IFlags::SYNC, |f| &mut f.sync),
