@@ -81,3 +81,5 @@ mod whiteouts;
 mod workdir;
 #[path = "rules/xattrs.rs"]
 mod xattrs;
+#[path = "rules/xino.rs"]
+mod xino;
