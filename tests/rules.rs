@@ -53,6 +53,8 @@ mod options_random;
 mod permission;
 #[path = "rules/place.rs"]
 mod place;
+#[path = "rules/privilege.rs"]
+mod privilege;
 #[path = "rules/readdir.rs"]
 mod readdir;
 #[path = "rules/redirects.rs"]
