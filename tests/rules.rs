@@ -25,6 +25,8 @@ mod copy_up;
 mod create;
 #[path = "rules/digests.rs"]
 mod digests;
+#[path = "rules/durability.rs"]
+mod durability;
 #[path = "rules/given.rs"]
 mod given;
 #[path = "rules/grammar.rs"]

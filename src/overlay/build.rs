@@ -293,7 +293,7 @@ impl<'a> Build<'a> {
             temp: temp.clone(),
             tmpfile: core.upper()?.capabilities().tmpfile,
             data,
-            durable: core.options.durable,
+            fsync: core.features.fsync,
         };
         let object = self.object(LayerId::Upper, path, node);
         let planned = copy_up::plan(&mut self.plan, object, &facts);

@@ -46,7 +46,7 @@ impl Build<'_> {
             size: 0,
             capability: None,
             mode: None,
-            durable: self.core.options.durable,
+            durable: self.core.features.fsync.syncs(),
         };
         if let Some(lower) = state.lowers.first() {
             let layer = LayerId::Lower(lower.layer);

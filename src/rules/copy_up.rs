@@ -13,6 +13,7 @@ use crate::meta::{FileType, InodeFlags, Metadata, SetAttr, SetTime, Timestamp};
 use crate::path::Name;
 use crate::rules::Features;
 use crate::rules::attr::protattr;
+use crate::rules::config::Fsync;
 use crate::rules::config::Verity;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::xattr_name::{OverlayAttr, XattrName};
@@ -71,8 +72,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) tmpfile: bool,
     /// How much of a file to copy, [settled](Data::settle).
     pub(crate) data: Data,
-    /// Data are made durable before they are published (rule R240).
-    pub(crate) durable: bool,
+    /// What is made durable before it is published (rule R240).
+    pub(crate) fsync: Fsync,
 }
 
 /// Whether copy-up records where the object came from: always for a directory, else only if the
@@ -184,7 +185,12 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
     let mut attr = SetAttr::like(f.meta);
     (attr.uid, attr.gid) = (None, None);
     plan.push(Role::Stage, Step::SetAttr { object, attr });
-    if copies_data && f.durable {
+    let syncs = match f.fsync {
+        Fsync::Auto => copies_data,
+        Fsync::Strict => f.meta.is_file() || f.meta.is_dir(),
+        Fsync::Volatile | Fsync::Off => false,
+    };
+    if syncs {
         plan.push(Role::Stage, Step::Sync { object });
     }
     let impure = f.marks_impure.then(|| mark_impure(plan, f.dir));
@@ -234,7 +240,7 @@ pub(crate) struct PromoteFacts {
     pub(crate) capability: Option<(XattrName, Vec<u8>)>,
     /// Its mode, if writing might take bits of it away.
     pub(crate) mode: Option<u32>,
-    /// As [`Facts::durable`].
+    /// The data are made durable before the mark is gone.
     pub(crate) durable: bool,
 }
 
@@ -344,7 +350,7 @@ mod tests {
             temp: Name::try_from("#1").unwrap(),
             tmpfile: true,
             data: Data::Full,
-            durable: true,
+            fsync: Fsync::Auto,
         };
         change(&mut facts);
         let done = plan(&mut p, object, &facts);
