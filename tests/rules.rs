@@ -57,6 +57,8 @@ mod options_random;
 mod permission;
 #[path = "rules/place.rs"]
 mod place;
+#[path = "rules/privilege.rs"]
+mod privilege;
 #[path = "rules/readdir.rs"]
 mod readdir;
 #[path = "rules/redirects.rs"]
@@ -85,3 +87,5 @@ mod whiteouts;
 mod workdir;
 #[path = "rules/xattrs.rs"]
 mod xattrs;
+#[path = "rules/xino.rs"]
+mod xino;
