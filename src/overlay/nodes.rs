@@ -9,12 +9,12 @@ use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::Metadata;
 use crate::op::OpenOptions;
-use crate::overlay::build::Data;
 use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::file::File;
 use crate::overlay::inode::Inode;
 use crate::overlay::mutate::{Spec, Target};
 use crate::path::Name;
+use crate::rules::copy_up::Data;
 use crate::rules::open;
 use crate::xattr_name::XattrName;
 
@@ -74,7 +74,7 @@ impl Core {
         options: &OpenOptions,
     ) -> Res<File> {
         self.permit_open(inode, options)?;
-        if open::copies_up(options) && inode.upper().is_none() {
+        if open::copies_up(options) && !inode.state().has_upper_data() {
             let data = match options.truncate {
                 true => Data::Truncate,
                 false => Data::Full,
