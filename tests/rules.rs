@@ -23,6 +23,8 @@ mod callers;
 mod copy_up;
 #[path = "rules/create.rs"]
 mod create;
+#[path = "rules/digests.rs"]
+mod digests;
 #[path = "rules/durability.rs"]
 mod durability;
 #[path = "rules/flags.rs"]
@@ -41,6 +43,8 @@ mod inodes;
 mod live;
 #[path = "rules/lookup.rs"]
 mod lookup;
+#[path = "rules/metacopy.rs"]
+mod metacopy;
 #[path = "rules/mounts.rs"]
 mod mounts;
 #[path = "rules/moved.rs"]

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::InodeFlags;
-use crate::overlay::build::{Build, Data};
+use crate::overlay::build::Build;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::Inode;
 use crate::overlay::ops::Run;
 use crate::rules::attr;
+use crate::rules::copy_up::Data;
 use crate::rules::permission::Mask;
 use crate::rules::plan::{Role, Step};
 use crate::xattr_name::OverlayAttr;
@@ -102,7 +103,7 @@ impl Build<'_> {
         attr::may_set_flags(core.caller(), &meta, old, flags)
             .map_err(|errno| Fail::rule(errno, "R205"))?;
         let minded = core.flags(inode)?;
-        let object = self.upper(inode, Data::Full)?;
+        let object = self.upper(inode, Data::Attributes)?;
         let value = attr::protattr(flags);
         if value.is_some() && !core.stores_overlay_attrs() {
             return Err(Fail::rule(Errno::EPERM, "R227"));
