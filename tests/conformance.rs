@@ -113,10 +113,16 @@ impl<F: Factory> Factory for Faultless<F> {
     }
 
     fn reopen(&self, subject: Subject) -> Option<Subject> {
-        let Subject { backend, guard } = self.0.reopen(subject)?;
+        self.try_reopen(subject).unwrap()
+    }
+
+    fn try_reopen(&self, subject: Subject) -> Result<Option<Subject>, Errno> {
+        let Some(Subject { backend, guard }) = self.0.try_reopen(subject)? else {
+            return Ok(None);
+        };
         let mut subject = Subject::new(FaultLayer::new(backend, &Faults::new()));
         subject.guard = guard;
-        Some(subject)
+        Ok(Some(subject))
     }
 }
 

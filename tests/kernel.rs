@@ -195,6 +195,11 @@ fn memory_equals_the_kernel_with_redirects() {
     judge_memory("memory redirects", &["redirect_dir=on"]);
 }
 
+#[test]
+fn memory_equals_the_kernel_with_metacopy() {
+    judge_memory("memory metacopy", &["metacopy=on"]);
+}
+
 /// Callers of mixed users, groups and capabilities, one after the other on one tree.
 #[test]
 fn directories_equal_the_kernel_for_callers() {
@@ -217,11 +222,6 @@ fn memory_equals_the_kernel_for_callers() {
 fn kernel_equals_itself_for_callers() {
     let profile = Profile::root().callers(true);
     run(Campaign::new("callers", Layout::same(Fs::Ext4), profile));
-}
-
-#[test]
-fn memory_equals_the_kernel_with_metacopy() {
-    judge_memory("memory metacopy", &["metacopy=on"]);
 }
 
 fn run(campaign: Campaign) {

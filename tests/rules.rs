@@ -27,6 +27,8 @@ mod create;
 mod digests;
 #[path = "rules/durability.rs"]
 mod durability;
+#[path = "rules/flags.rs"]
+mod flags;
 #[path = "rules/given.rs"]
 mod given;
 #[path = "rules/grammar.rs"]
@@ -57,6 +59,8 @@ mod options_random;
 mod permission;
 #[path = "rules/place.rs"]
 mod place;
+#[path = "rules/privilege.rs"]
+mod privilege;
 #[path = "rules/readdir.rs"]
 mod readdir;
 #[path = "rules/redirects.rs"]
@@ -85,3 +89,5 @@ mod whiteouts;
 mod workdir;
 #[path = "rules/xattrs.rs"]
 mod xattrs;
+#[path = "rules/xino.rs"]
+mod xino;

@@ -177,6 +177,9 @@ struct Told {
     generation: Generation,
 }
 
+/// The kernel refuses a handle that is passed through and has any flag about pages.
+const PASSED: FopenFlags = FopenFlags::empty();
+
 /// Whether the kernel may keep the pages that it has of a file.
 fn page_flags(keeps_pages: bool) -> FopenFlags {
     match keeps_pages {
@@ -383,7 +386,7 @@ impl Filesystem for Server {
         let flags = page_flags(way.keeps_pages);
         let (handle, backing) = self.register(way);
         match backing {
-            Some(backing) => reply.opened_passthrough(handle, flags, &backing),
+            Some(backing) => reply.opened_passthrough(handle, PASSED, &backing),
             None => reply.opened(handle, flags),
         }
     }
@@ -413,7 +416,7 @@ impl Filesystem for Server {
         let (time, attr, generation) = (&told.attr_time, &told.attr, told.generation);
         match backing {
             Some(backing) => {
-                reply.created_passthrough(time, attr, generation, handle, flags, &backing);
+                reply.created_passthrough(time, attr, generation, handle, PASSED, &backing);
             }
             None => reply.created(time, attr, generation, handle, flags),
         }
