@@ -228,6 +228,7 @@ impl Core {
             defaults: options.defaults,
         };
         let mut settled = checks::settle(&options, &facts)?;
+        checks::refuse_index(&settled.settings, upper.as_ref())?;
         if settled.settings.fsync == Fsync::Volatile {
             checks::leave_mark(upper.as_ref(), work.as_ref())?;
         }

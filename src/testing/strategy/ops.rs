@@ -288,7 +288,7 @@ fn look(profile: &Profile) -> BoxedStrategy<Op> {
     let path = op_path(profile);
     let at = (path.clone(), weighted(0.5));
     let names = prop_oneof![4 => xattr_name(profile), u32::from(profile.acls) => acl_name()];
-    prop_oneof![
+    let plain = prop_oneof![
         20 => at.clone().prop_map(|(path, follow)| Op::Metadata { path, follow }),
         10 => path.clone().prop_map(|path| Op::ReadDir { path }),
         5 => path.clone().prop_map(|path| Op::ReadLink { path }),
@@ -300,12 +300,16 @@ fn look(profile: &Profile) -> BoxedStrategy<Op> {
             |((path, follow), name)| Op::GetXattr { path, follow, name }
         ),
         5 => at.prop_map(|(path, follow)| Op::ListXattrs { path, follow }),
-        2 * u32::from(profile.callers) => path.clone().prop_map(|path| Op::GetFlags { path }),
-        3 * u32::from(profile.callers) => (path, inode_flags()).prop_map(
-            |(path, flags)| Op::SetFlags { path, flags }
-        ),
         1 => Just(Op::StatFs),
         1 => Just(Op::Sync),
+    ];
+    if !profile.callers {
+        return plain.boxed();
+    }
+    prop_oneof![
+        62 => plain,
+        2 => path.clone().prop_map(|path| Op::GetFlags { path }),
+        3 => (path, inode_flags()).prop_map(|(path, flags)| Op::SetFlags { path, flags }),
     ]
     .boxed()
 }
