@@ -47,6 +47,8 @@ mod opaque;
 mod ops;
 #[path = "rules/options_random.rs"]
 mod options_random;
+#[path = "rules/permission.rs"]
+mod permission;
 #[path = "rules/place.rs"]
 mod place;
 #[path = "rules/readdir.rs"]

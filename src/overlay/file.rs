@@ -99,6 +99,7 @@ impl File {
         } else {
             open_real(&self.open.inode, Access::Write)?
         };
+        self.core.drop_privileges(&self.open.inode)?;
         real.file.set_len(0).in_layer(real.layer)
     }
 
@@ -172,6 +173,9 @@ impl File {
     /// Answers how much was written and where.
     pub(crate) fn try_write(&self, buf: &[u8], offset: u64) -> Res<(usize, u64)> {
         let real = self.writable()?;
+        if !buf.is_empty() {
+            self.core.drop_privileges(&self.open.inode)?;
+        }
         if !self.open.append {
             return Ok((
                 real.file.write_at(buf, offset).in_layer(real.layer)?,
@@ -240,6 +244,7 @@ impl File {
         }
         self.core.permit(&self.open.inode, Change::Truncate)?;
         let real = self.real()?;
+        self.core.drop_privileges(&self.open.inode)?;
         real.file.set_len(len).in_layer(real.layer)
     }
 
@@ -260,6 +265,7 @@ impl File {
         if !matches!(end, Some(Ok(_))) {
             return Err(Errno::EFBIG.into());
         }
+        self.core.drop_privileges(&self.open.inode)?;
         real.file.allocate(mode, offset, len).in_layer(real.layer)
     }
 
@@ -276,7 +282,10 @@ impl File {
     /// # Errors
     /// `NoXattr` and others.
     pub fn xattr(&self, name: &XattrName) -> Result<Vec<u8>> {
-        self.fail("file.get_xattr", self.core.xattr(&self.open.inode, name))
+        self.fail(
+            "file.get_xattr",
+            self.core.read_xattr(&self.open.inode, name),
+        )
     }
 
     /// Sets (`Some`) or removes an extended attribute.

@@ -26,6 +26,7 @@ pub(crate) mod ops;
 pub(crate) mod options;
 pub(crate) mod paths;
 pub(crate) mod peek;
+pub(crate) mod permission;
 pub(crate) mod planning;
 pub(crate) mod read;
 pub(crate) mod reading;

@@ -76,17 +76,13 @@ impl Core {
         inode: &Arc<Inode>,
         options: &OpenOptions,
     ) -> Res<File> {
-        open::check_type(inode.file_type, options)?;
-        if open::copies_up(options) {
-            self.upper()?;
-            self.permit_open(inode, options)?;
-            if inode.upper().is_none() {
-                let data = match options.truncate {
-                    true => Data::Truncate,
-                    false => Data::Full,
-                };
-                self.mutate(|b| b.upper(inode, data).map(|_| ()))?;
-            }
+        self.permit_open(inode, options)?;
+        if open::copies_up(options) && inode.upper().is_none() {
+            let data = match options.truncate {
+                true => Data::Truncate,
+                false => Data::Full,
+            };
+            self.mutate(|b| b.upper(inode, data).map(|_| ()))?;
         }
         let file = self.handle(inode, options)?;
         if options.truncate {
