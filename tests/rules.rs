@@ -23,6 +23,8 @@ mod callers;
 mod copy_up;
 #[path = "rules/create.rs"]
 mod create;
+#[path = "rules/durability.rs"]
+mod durability;
 #[path = "rules/given.rs"]
 mod given;
 #[path = "rules/grammar.rs"]

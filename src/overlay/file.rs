@@ -306,7 +306,8 @@ impl File {
     }
 
     /// Makes the file durable; with `data_only`, attributes only as far as needed to read it back.
-    /// Does nothing for a lower's file (rule R298), or in a union that is not durable.
+    /// Does nothing for a lower's file (rule R298), or with [`Fsync::Volatile`](crate::Fsync::Volatile) or `Off`
+    /// (rule R248).
     ///
     /// # Errors
     /// `EIO` and others.
@@ -316,7 +317,7 @@ impl File {
 
     pub(crate) fn try_sync(&self, data_only: bool) -> Res<()> {
         let real = self.real()?;
-        if real.layer != LayerId::Upper || !self.core.options.durable {
+        if real.layer != LayerId::Upper || !self.core.features.fsync.syncs() {
             return Ok(());
         }
         real.file.sync(data_only).in_layer(real.layer)

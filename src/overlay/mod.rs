@@ -34,5 +34,6 @@ pub(crate) mod renaming;
 pub(crate) mod stack;
 pub(crate) mod stats;
 pub(crate) mod union;
+pub(crate) mod volatile;
 pub(crate) mod walk;
 pub(crate) mod watch;

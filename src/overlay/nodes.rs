@@ -128,11 +128,11 @@ impl Core {
             .map(|_| ())
     }
 
-    /// `fsync(2)` of a directory: nothing to do for a lower's (rule R298), or in a union that is not
-    /// durable.
+    /// `fsync(2)` of a directory: nothing to do for a lower's (rule R298), or where nothing is
+    /// made durable (rule R248).
     pub(crate) fn sync_inode(&self, inode: &Inode) -> Res<()> {
         match (inode.upper(), &self.upper) {
-            (Some(node), Some(upper)) if self.options.durable => match upper.upper() {
+            (Some(node), Some(upper)) if self.features.fsync.syncs() => match upper.upper() {
                 Some(upper) => upper.sync(SyncScope::Node(&node)).in_layer(LayerId::Upper),
                 None => Ok(()),
             },

@@ -346,7 +346,7 @@ impl Core {
     /// `syncfs(2)`.
     pub(crate) fn sync(&self) -> Res<()> {
         match &self.upper {
-            Some(upper) if self.options.durable => match upper.upper() {
+            Some(upper) if self.features.fsync.syncs() => match upper.upper() {
                 Some(upper) => upper.sync(SyncScope::All).in_layer(LayerId::Upper),
                 None => Ok(()),
             },

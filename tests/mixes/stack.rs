@@ -64,7 +64,7 @@ pub enum Upper {
 
 impl Mixed {
     pub fn new(mix: Mix, case: &Case, started: Timestamp) -> Self {
-        let options = OverlayOptions::new().durable(false);
+        let options = OverlayOptions::new().fsync(layerstack::Fsync::Off);
         Mixed::with_options(mix, case, started, options)
     }
 
