@@ -6,7 +6,7 @@ use layerstack::testing::snapshot::Compare;
 use layerstack::testing::{
     Case, LayerSpec, MergedFs, NodeKind, NodeSpec, SnapshotOptions, TreeSnapshot, Weakenings,
 };
-use layerstack::{Errno, Op, Outcome, OverlayOptions, RedirectDir, Timestamp};
+use layerstack::{Errno, Fsync, Op, Outcome, OverlayOptions, RedirectDir, Timestamp};
 
 use crate::stack::{Kind, Mix, Mixed, NAMESPACE, mix};
 use crate::support::child::is_root;
@@ -35,7 +35,7 @@ impl Union {
 impl Factory for Union {
     fn make(&self, tree: &LayerSpec) -> Box<dyn MergedFs> {
         let case = Case::new(spread(tree), Some(root_of(tree)));
-        let mut options = OverlayOptions::new().fsync(layerstack::Fsync::Off);
+        let mut options = OverlayOptions::new().fsync(Fsync::Off);
         if self.redirects {
             options = options.redirect_dir(RedirectDir::On);
         }

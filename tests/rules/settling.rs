@@ -42,6 +42,11 @@ fn ours(place: &Place, options: &str) -> Result<(String, Vec<Warning>), layersta
 fn compare(place: &Place, options: &str) -> InForce {
     let kernel = kernel(place, options);
     let ours = ours(place, options);
+    // No index is kept yet; what would be in force cannot be shown then.
+    if ours.as_ref().is_err_and(|e| e.rule() == Some("R262")) {
+        assert!(kernel.is_ok(), "{options}");
+        return kernel;
+    }
     let shown = ours
         .as_ref()
         .map(|(shown, _)| shown.clone())

@@ -5,6 +5,7 @@ use super::{Id, Kind, ReferenceModel};
 use crate::backend::XattrMode;
 use crate::errno::Errno;
 use crate::meta::{SetAttr, SetTime, Timestamp};
+use crate::op::AccessMode;
 use crate::xattr_name::XattrName;
 
 pub(super) const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
@@ -21,6 +22,20 @@ const S_ISGID: u32 = 0o2000;
 const S_IXGRP: u32 = 0o0010;
 
 impl ReferenceModel {
+    /// `access(2)` of root, who may do all but execute what nobody may.
+    pub(super) fn access(&self, id: Id, mode: AccessMode) -> Result<(), Errno> {
+        let node = &self.nodes[id];
+        // What is written to a fifo, socket or device does not go to the tree.
+        if mode.write && !matches!(node.kind, Kind::Special(..)) {
+            self.writable()?;
+        }
+        let executable = self.is_dir(id) || node.mode & 0o111 != 0;
+        match mode.execute && !executable {
+            true => Err(Errno::EACCES),
+            false => Ok(()),
+        }
+    }
+
     /// `chown`, `chmod`, `utimensat`, each if asked for.
     pub(super) fn set_attr(&mut self, id: Id, attr: &SetAttr) -> Result<(), Errno> {
         if attr.uid.is_some() || attr.gid.is_some() {

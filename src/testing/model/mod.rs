@@ -381,6 +381,10 @@ impl ReferenceModel {
                 let id = self.resolve(path, *follow)?;
                 Ok(Outcome::Metadata(self.nodes[id].metadata()))
             }
+            Op::Access { path, mode } => {
+                let id = self.resolve(path, true)?;
+                self.access(id, *mode).map(done)
+            }
             Op::ReadLink { path } => match &self.nodes[self.resolve(path, false)?].kind {
                 Kind::Symlink(target) => Ok(Outcome::Bytes(target.clone())),
                 _ => Err(Errno::EINVAL),

@@ -134,7 +134,7 @@ pub const CASES: &[(&str, Case)] = crate::merged_conformance!(@list table ());
 ///
 /// `merged_conformance!(module, factory)`: `module` is the name of the module that holds the tests;
 /// `factory` is an expression, evaluated for each test, that gives a
-/// [`Factory`](crate::testing::merged::cases::Factory). It sees what is in scope around the macro.
+/// [`Factory`]. It sees what is in scope around the macro.
 #[macro_export]
 macro_rules! merged_conformance {
     (@list $form:tt $args:tt) => {
