@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::rules::config::{Facts, Fsync, RedirectDir, Requested, Settled, UuidMode, Verity, Xino};
+use crate::rules::config::{Fsync, KernelDefaults, RedirectDir, Requested, UuidMode, Verity, Xino};
 
 /// How far a copy-up has come.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub struct OverlayOptions {
     pub(crate) copy_observer: Option<Arc<dyn CopyObserver>>,
     /// What was asked for explicitly; what was not follows from the kernel's defaults.
     pub(crate) requested: Requested,
+    pub(crate) defaults: KernelDefaults,
+    pub(crate) read_only: bool,
 }
 
 impl Default for OverlayOptions {
@@ -50,6 +52,8 @@ impl Default for OverlayOptions {
             durable: true,
             copy_observer: None,
             requested: Requested::default(),
+            defaults: KernelDefaults::UPSTREAM,
+            read_only: false,
         }
     }
 }
@@ -75,6 +79,13 @@ impl OverlayOptions {
     #[must_use]
     pub fn durable(mut self, on: bool) -> Self {
         self.durable = on;
+        self
+    }
+
+    /// Whether every change is `EROFS`, though there is an upper (default `false`; the option `ro`).
+    #[must_use]
+    pub fn read_only(mut self, on: bool) -> Self {
+        self.read_only = on;
         self
     }
 
@@ -137,16 +148,18 @@ impl OverlayOptions {
         self
     }
 
+    /// What is in force without being asked for (default [`KernelDefaults::UPSTREAM`]).
+    #[must_use]
+    pub fn defaults(mut self, value: KernelDefaults) -> Self {
+        self.defaults = value;
+        self
+    }
+
     /// Whether digests of metadata-only copies are asked for (default [`Verity::Off`]).
     #[must_use]
     pub fn verity(mut self, value: Verity) -> Self {
         self.requested.verity = Some(value);
         self
-    }
-
-    /// What is in force under these circumstances.
-    pub(crate) fn settle(&self, facts: &Facts) -> Settled {
-        self.requested.settle(facts)
     }
 }
 
@@ -156,6 +169,7 @@ impl fmt::Debug for OverlayOptions {
             .field("umask", &format_args!("{:04o}", self.umask))
             .field("durable", &self.durable)
             .field("copy_observer", &self.copy_observer.is_some())
+            .field("read_only", &self.read_only)
             .field("requested", &self.requested)
             .finish()
     }

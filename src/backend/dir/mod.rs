@@ -48,6 +48,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use self::probe::may_use_trusted;
 use self::tree::{DirNode, Origin, Tree};
 use self::workdir::WorkLock;
 use super::{Capabilities, FileHandle, FsIdentity, LayerBackend, NodeRef, Result, UpperBackend};
