@@ -97,14 +97,42 @@ fn directories_equal_the_kernel_on_ext4_over_tmpfs_and_btrfs() {
     );
 }
 
+#[test]
+fn directories_equal_the_kernel_with_an_index() {
+    judge("dir index", Layout::same(Fs::Ext4).options(&["index=on"]));
+}
+
+#[test]
+fn directories_equal_the_kernel_with_an_index_on_xfs_over_ext4() {
+    let layout = mixed(Fs::Xfs, &[Fs::Ext4, Fs::Xfs]);
+    judge("dir index xfs over ext4", layout.options(&["index=on"]));
+}
+
+#[test]
+fn directories_equal_the_kernel_with_nfs_export() {
+    let layout = Layout::same(Fs::Ext4).options(&["nfs_export=on"]);
+    judge("dir nfs_export", layout);
+}
+
 /// Kernel, engine, kernel, ... on the same directories, against the kernel alone.
 #[test]
 fn directories_are_handed_over() {
+    hand_over("dir handed over", Layout::same(Fs::Ext4));
+}
+
+#[test]
+fn an_index_is_handed_over() {
+    let layout = Layout::same(Fs::Ext4);
+    hand_over("index handed over", layout.clone().options(&["index=on"]));
+    hand_over("nfs_export handed over", layout.options(&["nfs_export=on"]));
+}
+
+fn hand_over(name: &'static str, layout: Layout) {
     let turns = |dirs: &Dirs, stack: &Rc<Stack>| {
         HandOver::open(dirs, stack, vec![KernelSystem::open, DirSystem::open])
     };
     if require_kernel() {
-        let mut campaign = engine("dir handed over", Layout::same(Fs::Ext4), Profile::root());
+        let mut campaign = engine(name, layout, Profile::root());
         // Every other turn is the kernel's, whose listed numbers may be stale.
         campaign.rules.merged.listed_inodes = false;
         let pair = Pair {
@@ -216,6 +244,10 @@ fn kernel_equals_itself_for_ordinary_users() {
 struct Stays(Box<dyn System>);
 
 impl System for Stays {
+    fn index(&mut self) -> Vec<support::index::IndexEntry> {
+        self.0.index()
+    }
+
     fn apply(&mut self, op: &Op) -> Result<Outcome, Errno> {
         self.0.apply(op)
     }

@@ -25,6 +25,8 @@ mod copy_up;
 mod create;
 #[path = "rules/handles.rs"]
 mod handles;
+#[path = "rules/index.rs"]
+mod index;
 #[path = "rules/inodes.rs"]
 mod inodes;
 #[path = "rules/live.rs"]

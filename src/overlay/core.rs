@@ -22,6 +22,7 @@ use crate::credentials::Credentials;
 use crate::errno::Errno;
 use crate::error::{Error, LayerId, Result};
 use crate::meta::DeviceId;
+use crate::overlay::handles::Handles;
 use crate::overlay::inode::{Inode, Lower, Place, State};
 use crate::overlay::meter::Meter;
 use crate::overlay::objects::Objects;
@@ -146,7 +147,10 @@ impl Deref for Core {
 pub(crate) struct Shared {
     pub(crate) lowers: Vec<LowerLayer>,
     pub(crate) upper: Option<Arc<dyn LayerBackend>>,
+    /// Where objects are staged.
     pub(crate) work: Option<NodeRef>,
+    /// The index, if there is one; then it is `work` too.
+    pub(crate) index: Option<NodeRef>,
     pub(crate) options: OverlayOptions,
     pub(crate) features: Features,
     /// The options in force.
@@ -203,7 +207,7 @@ impl Core {
         let namespace = checks::namespace(&lowers, upper.as_ref())?;
         let (filesystems, fs_of_lowers) = filesystems(&lowers, upper.as_ref());
         let roots = checks::roots(&lowers, upper.as_ref(), &fs_of_lowers)?;
-        let work = match upper.as_ref().and_then(|u| u.upper()) {
+        let mut work = match upper.as_ref().and_then(|u| u.upper()) {
             Some(u) => Some(u.work().map_err(|e| {
                 Error::config(
                     "open overlay",
@@ -239,11 +243,25 @@ impl Core {
             })
             .collect();
         let root = root_inode(&lowers, upper.as_ref(), &roots)?;
+        let features = settled.settings.features();
+        let mut index = None;
+        if features.index {
+            let handles = Handles {
+                lowers: &lowers,
+                upper: upper.as_ref(),
+                uuid: settled.settings.uuid,
+                bad_uuids: &settled.bad_uuids,
+            };
+            index = Some(crate::overlay::index::open(handles, features, &roots)?);
+            // It is where objects are staged too (rule R046).
+            work = index.clone();
+        }
         let shared = Shared {
             lowers,
             upper,
             work,
-            features: settled.settings.features(),
+            index,
+            features,
             settings: settled.settings,
             numbering: settled.numbering,
             bad_uuids: settled.bad_uuids,
@@ -408,7 +426,8 @@ fn root_inode(
         origin_recorded: true,
         xattr_whiteouts,
         metacopy: false,
-        hard_linked: false,
+        indexed: false,
+        nlink: 0,
     };
     Ok(Inode::new(
         1,

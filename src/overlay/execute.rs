@@ -14,7 +14,7 @@ use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::Inode;
 use crate::rules::cost::Cost;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
-use crate::rules::xattr;
+use crate::rules::{index, xattr};
 
 impl Core {
     /// Runs a mutation. `build` resolves and plans under the tree's write lock; it is called again if
@@ -314,6 +314,13 @@ impl<'a> Run<'a> {
                         _ => e,
                     })?;
             }
+            Step::SetHandle { object, attr, of } => {
+                let value = self.core.handles().encode_upper(self.node(*of)?)?;
+                let (node, key) = (self.node(*object)?, AttrKey::Overlay(*attr));
+                upper
+                    .set_xattr(node, key, Some(&value), XattrMode::Set)
+                    .in_layer(LayerId::Upper)?;
+            }
             Step::SetAttr { object, attr } => {
                 upper
                     .set_attr(self.node(*object)?, attr)
@@ -363,7 +370,7 @@ impl<'a> Run<'a> {
 
     /// Notes a name in the work directory, to be removed if the plan fails.
     fn remember(&mut self, place: &Place, kind: RemoveKind) {
-        if self.layer(place.dir) == LayerId::Work {
+        if self.layer(place.dir) == LayerId::Work && index::is_temporary(&place.name) {
             self.temps.push((place.clone(), kind));
         }
     }

@@ -15,6 +15,7 @@ use crate::overlay::inode::{Inode, Place as InodePlace, State, path_of};
 use crate::overlay::lookup::Found;
 use crate::path::Name;
 use crate::rules::attr::Change;
+use crate::rules::inode::known_by_lower;
 use crate::rules::plan::{Obj, Place, Role, Step};
 use crate::rules::{attr, create, remove, xattr};
 use crate::xattr_name::XattrName;
@@ -166,9 +167,11 @@ impl Build<'_> {
             origin_recorded: true,
             xattr_whiteouts: false,
             metacopy: false,
-            hard_linked: false,
+            indexed: false,
+            nlink: 0,
         };
         let inode = Inode::new(self.core.new_id(), file_type, state, InodePlace::Gone(None));
+        inode.set_in_upper();
         let _ = inode.origin.set(None);
         let _ = inode.flags.set(InodeFlags::default());
         self.core.keep(&inode);
@@ -220,6 +223,7 @@ impl Build<'_> {
         let unnamed = matches!(source.place(), InodePlace::Gone(None));
         let object = self.upper(source, Data::Full)?;
         let upper_dir = self.upper(&target.dir, Data::Full)?;
+        let counted = self.count_names(source)?;
         if self.will_have_origin(source)? {
             self.mark_impure(&target.dir, upper_dir);
         }
@@ -230,6 +234,9 @@ impl Build<'_> {
         };
         let over_whiteout = target.found.is_whiteout();
         let commit = create::plan_link(&mut self.plan, object, place, over_whiteout, temp);
+        if let Some(linked) = counted {
+            self.set_union_nlink(commit, source, linked.union + 1);
+        }
         let (dir, name, source) = (target.dir.clone(), target.name.clone(), source.clone());
         let objects = self.core.objects.clone();
         self.then(commit, move |nodes| {
@@ -253,7 +260,15 @@ impl Build<'_> {
     pub(crate) fn will_have_origin(&self, inode: &Inode) -> Res<bool> {
         let state = inode.state();
         match (&state.upper, state.lowers.first()) {
-            (None, Some(_)) => Ok(inode.is_dir() || !state.hard_linked),
+            (None, Some(lower)) => {
+                let layer = LayerId::Lower(lower.layer);
+                let nlink = lower.node.metadata().in_layer(layer)?.nlink;
+                Ok(known_by_lower(self.core.key_facts(
+                    inode,
+                    &state,
+                    Some(nlink),
+                )))
+            }
             _ => self.core.has_origin(inode),
         }
     }
@@ -261,8 +276,7 @@ impl Build<'_> {
     /// Removes a visible object (rules R122 to R130). The VFS's checks have been made.
     pub(crate) fn remove(&mut self, target: &Target) -> Res<()> {
         let inode = target.inode()?.clone();
-        let state = inode.state();
-        let is_dir = inode.is_dir();
+        let (state, is_dir) = (inode.state(), inode.is_dir());
         self.core.permit(&target.dir, Change::RemoveEntry)?;
         self.core.permit(&inode, Change::Name)?;
         let positive = self
@@ -277,6 +291,7 @@ impl Build<'_> {
             whiteouts = emptiness.upper_whiteouts;
         }
         let upper_dir = self.upper(&target.dir, Data::Full)?;
+        let counted = self.count_names(&inode)?;
         let place = Place {
             dir: upper_dir,
             name: target.name.clone(),
@@ -290,12 +305,13 @@ impl Build<'_> {
         let facts = remove::Facts {
             place,
             is_dir,
-            in_upper: state.upper.is_some(),
+            in_upper: self.is_linked(&inode),
             lower_positive: positive,
             work: temp.dir,
             temp: temp.name,
         };
         let commit = remove::plan(&mut self.plan, &facts);
+        self.drop_name(commit, &inode, &state, counted)?;
         let (dir, name) = (target.dir.clone(), target.name.clone());
         self.then(commit, move |_| {
             dir.forget(&name);
@@ -431,7 +447,7 @@ impl Build<'_> {
                 return Err(Fail::rule(Errno::ENODATA, "R202"));
             }
         }
-        let object = self.upper(inode, Data::Full)?;
+        let object = self.upper_object(inode)?;
         let value = value.map(<[u8]>::to_vec);
         self.plan.push(
             Role::Commit,

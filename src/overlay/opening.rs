@@ -63,7 +63,7 @@ impl Core {
             // The common case needs no exclusive access.
             let tree = self.read();
             let inode = self.existing(base, path, options)?;
-            if !open::copies_up(options) || inode.upper().is_some() {
+            if !open::copies_up(options) || inode.in_upper() {
                 drop(tree);
                 return Ok(Opened::Existing(inode));
             }

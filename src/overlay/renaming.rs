@@ -108,6 +108,14 @@ impl Build<'_> {
             Some(inode) if flags.exchange => Some(self.upper(inode, Data::Full)?),
             _ => None,
         };
+        let replaced = new.found.inode().filter(|_| !flags.exchange).cloned();
+        let counted = match &replaced {
+            Some(inode) => {
+                let state = inode.state();
+                Some((inode.clone(), state, self.count_names(inode)?))
+            }
+            None => None,
+        };
         if let Some(inode) = new.found.inode()
             && let Some(node) = inode.upper()
             && !whiteouts.is_empty()
@@ -125,6 +133,9 @@ impl Build<'_> {
         if let Some(step) = opaque_old {
             let inode = source.clone();
             self.then(step, move |_| inode.update(|s| s.opaque = true));
+        }
+        if let Some((inode, state, counted)) = counted {
+            self.drop_name(commit, &inode, &state, counted)?;
         }
         let other = new.found.inode().cloned();
         if let (Some(step), Some(inode)) = (opaque_new, other.clone()) {

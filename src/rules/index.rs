@@ -24,6 +24,11 @@ pub(crate) fn needs_entry(features: Features, is_dir: bool, lower_nlink: u64) ->
     features.index && (features.nfs_export || (!is_dir && lower_nlink > 1))
 }
 
+/// Whether a lookup asks the index for an object of this type.
+pub(crate) fn looks_up(features: Features, is_dir: bool) -> bool {
+    features.index && (!is_dir || features.nfs_export)
+}
+
 /// The name of the entry for an object with this encoded handle.
 ///
 /// # Errors
@@ -101,9 +106,10 @@ pub(crate) fn nlink_value(relative: Relative, union: u64, real: u64) -> Vec<u8> 
     format!("{letter}{difference:+}").into_bytes()
 }
 
-/// The link count of the union that a stored value tells; `None` if it tells none.
+/// The link count of the union that a stored value tells; `None` if it tells none. A quirk: for a lower
+/// with one name, which only `nfs_export` indexes, the value is not looked at.
 pub(crate) fn union_nlink(value: Option<&[u8]>, upper: u64, lower: u64) -> Option<u64> {
-    let value = value.filter(|v| v.len() <= NLINK_BYTES_MAX)?;
+    let value = value.filter(|v| v.len() <= NLINK_BYTES_MAX && lower != 1)?;
     let (letter, difference) = value.split_first()?;
     let real = match letter {
         b'U' => upper,
@@ -117,6 +123,41 @@ pub(crate) fn union_nlink(value: Option<&[u8]>, upper: u64, lower: u64) -> Optio
     let difference: i32 = std::str::from_utf8(difference).ok()?.parse().ok()?;
     let nlink = real.checked_add_signed(i64::from(difference))?;
     (nlink > 0).then_some(nlink)
+}
+
+/// True for the names of what is being staged (rule R047); in the index, the others are entries.
+pub(crate) fn is_temporary(name: &Name) -> bool {
+    name.as_bytes().starts_with(b"#")
+}
+
+/// Whether a lower is what the upper above it was copied up from.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verified {
+    /// It was not asked.
+    Unchecked,
+    Matches,
+    /// It is not: the two directories are not merged.
+    Differs,
+}
+
+/// Whether the lower that is found first below an upper is compared with what that records (rules R270,
+/// R271). `known`: what it records can be decoded.
+pub(crate) fn verifies(features: Features, is_dir: bool, known: bool) -> bool {
+    features.index && if is_dir { features.nfs_export } else { known }
+}
+
+/// What the comparison comes to. A directory that records nothing matches, as the kernel then stores
+/// what is found (rule R065).
+///
+/// # Errors
+/// `ESTALE`: another file (rule R271).
+pub(crate) fn verified(is_dir: bool, recorded: Recorded) -> Result<Verified, Errno> {
+    match recorded {
+        Recorded::Same => Ok(Verified::Matches),
+        Recorded::Nothing if is_dir => Ok(Verified::Matches),
+        _ if is_dir => Ok(Verified::Differs),
+        _ => Err(Errno::ESTALE),
+    }
 }
 
 /// What lies in the index under the name of a lower object.

@@ -14,6 +14,7 @@
 
 pub mod child;
 pub mod fs;
+pub mod index;
 pub mod mount;
 pub mod namespace;
 pub mod options;

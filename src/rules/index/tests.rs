@@ -93,10 +93,36 @@ fn r258_link_counts_relative_to_a_real_object() {
     assert_eq!(told(b"U-3"), None, "no names left");
     assert_eq!(told(b"U-9"), None);
     assert_eq!(told(b"L+1\n"), Some(6));
-    for junk in ["", "U", "U1", "X+1", "U+", "U+1x", "U++1", "U+0000000000001"] {
+    for junk in [
+        "",
+        "U",
+        "U1",
+        "X+1",
+        "U+",
+        "U+1x",
+        "U++1",
+        "U+0000000000001",
+    ] {
         assert_eq!(told(junk.as_bytes()), None, "{junk}");
     }
     assert_eq!(union_nlink(None, 3, 5), None);
+    assert_eq!(union_nlink(Some(b"U+1"), 3, 1), None, "a quirk");
+}
+
+#[test]
+fn r270_r271_origins_are_verified() {
+    let row = |features| {
+        [(true, true), (true, false), (false, true), (false, false)]
+            .map(|(dir, known)| verifies(features, dir, known))
+    };
+    assert_eq!(row(Features::DEFAULT), [false; 4]);
+    assert_eq!(row(INDEX), [false, false, true, false]);
+    assert_eq!(row(NFS), [true, true, true, false]);
+    use Recorded::{Nothing, Other, Same};
+    let row = |dir| [Same, Nothing, Other].map(|r| verified(dir, r));
+    let (matches, stale) = (Ok(Verified::Matches), Err(Errno::ESTALE));
+    assert_eq!(row(true), [matches, matches, Ok(Verified::Differs)]);
+    assert_eq!(row(false), [matches, stale, stale]);
 }
 
 #[test]
@@ -133,12 +159,24 @@ fn r267_what_becomes_of_entries() {
         (Found::Unrelated, Ok(Remove), Ok(Remove)),
         (Found::Orphan, Ok(Remove), Ok(Whiteout)),
         (Found::NotADirectory, Err(Errno::EIO), Err(Errno::EIO)),
-        (of(Recorded::Nothing, None), Err(Errno::ENODATA), Err(Errno::ENODATA)),
+        (
+            of(Recorded::Nothing, None),
+            Err(Errno::ENODATA),
+            Err(Errno::ENODATA),
+        ),
         (of(Recorded::Other, None), Ok(Remove), Ok(Remove)),
         (of(Recorded::Same, None), Ok(Keep), Ok(Keep)),
         (of(Recorded::Same, alone(true, Some(1))), Ok(Keep), Ok(Keep)),
-        (of(Recorded::Same, alone(true, None)), Ok(Remove), Ok(Whiteout)),
-        (of(Recorded::Same, alone(false, Some(1))), Ok(Remove), Ok(Remove)),
+        (
+            of(Recorded::Same, alone(true, None)),
+            Ok(Remove),
+            Ok(Whiteout),
+        ),
+        (
+            of(Recorded::Same, alone(false, Some(1))),
+            Ok(Remove),
+            Ok(Remove),
+        ),
     ] {
         assert_eq!(verdict(found, INDEX), index, "{found:?}");
         assert_eq!(verdict(found, NFS), nfs, "{found:?}");
