@@ -16,6 +16,8 @@ pub mod backend;
 mod credentials;
 mod errno;
 mod error;
+#[cfg(feature = "fuse")]
+pub mod fuse;
 mod meta;
 mod mount_options;
 mod op;

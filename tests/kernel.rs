@@ -114,24 +114,24 @@ fn directories_equal_the_kernel_with_nfs_export() {
     judge("dir nfs_export", layout);
 }
 
+#[test]
+fn directories_equal_the_kernel_with_redirects() {
+    let layout = Layout::same(Fs::Ext4).options(&["redirect_dir=on"]);
+    judge("dir redirects", layout);
+}
+
+#[test]
+fn directories_equal_the_kernel_with_redirects_on_several_filesystems() {
+    let layout = mixed(Fs::Xfs, &[Fs::Ext4, Fs::Xfs]).options(&["redirect_dir=on"]);
+    judge("dir redirects xfs over ext4", layout);
+}
+
 /// Kernel, engine, kernel, ... on the same directories, against the kernel alone.
-#[test]
-fn directories_are_handed_over() {
-    hand_over("dir handed over", Layout::same(Fs::Ext4));
-}
-
-#[test]
-fn an_index_is_handed_over() {
-    let layout = Layout::same(Fs::Ext4);
-    hand_over("index handed over", layout.clone().options(&["index=on"]));
-    hand_over("nfs_export handed over", layout.options(&["nfs_export=on"]));
-}
-
 fn hand_over(name: &'static str, layout: Layout) {
     let turns = |dirs: &Dirs, stack: &Rc<Stack>| {
         HandOver::open(dirs, stack, vec![KernelSystem::open, DirSystem::open])
     };
-    if require_kernel() {
+    if require_fs(&layout.kinds()) {
         let mut campaign = engine(name, layout, Profile::root());
         // Every other turn is the kernel's, whose listed numbers may be stale.
         campaign.rules.merged.listed_inodes = false;
@@ -141,6 +141,24 @@ fn hand_over(name: &'static str, layout: Layout) {
         };
         in_mount_namespace(|| campaign.run(pair));
     }
+}
+
+#[test]
+fn directories_are_handed_over() {
+    hand_over("dir handed over", Layout::same(Fs::Ext4));
+}
+
+#[test]
+fn redirects_are_handed_over() {
+    let layout = Layout::same(Fs::Ext4).options(&["redirect_dir=on"]);
+    hand_over("dir handed over with redirects", layout);
+}
+
+#[test]
+fn an_index_is_handed_over() {
+    let layout = Layout::same(Fs::Ext4);
+    hand_over("index handed over", layout.clone().options(&["index=on"]));
+    hand_over("nfs_export handed over", layout.options(&["nfs_export=on"]));
 }
 
 #[test]
@@ -154,17 +172,27 @@ fn directories_equal_the_kernel_for_ordinary_users() {
     }
 }
 
-#[test]
-fn memory_equals_the_kernel() {
+/// The kernel against the engine in memory.
+fn judge_memory(name: &'static str, options: &[&str]) {
     if require_kernel() {
         // Each layer in memory is a filesystem of its own.
-        let layout = mixed(Fs::Ext4, &[Fs::Tmpfs]);
-        let mut campaign = engine("memory", layout, Profile::root());
+        let layout = mixed(Fs::Ext4, &[Fs::Tmpfs]).options(options);
+        let mut campaign = engine(name, layout, Profile::root());
         campaign.rules = campaign.rules.origins_differ();
         campaign.rules.merged.inode_labels = false;
         campaign.rules.right_in_memory = true;
         in_mount_namespace(|| campaign.run(MEMORY));
     }
+}
+
+#[test]
+fn memory_equals_the_kernel() {
+    judge_memory("memory", &[]);
+}
+
+#[test]
+fn memory_equals_the_kernel_with_redirects() {
+    judge_memory("memory redirects", &["redirect_dir=on"]);
 }
 
 fn run(campaign: Campaign) {

@@ -62,6 +62,8 @@ pub(crate) struct Build<'a> {
     pub(crate) segments: Vec<Segment>,
     /// The errno of a step that the upper cannot do since it stores no overlay attributes (R033).
     pub(crate) unstorable: Errno,
+    /// The plan has no commit: what is to be said once its steps are done.
+    pub(crate) refusal: Option<Fail>,
     staged: &'a [Staged],
     uppers: HashMap<u64, Obj>,
     /// Names that the plan gives to upper objects, by directory.
@@ -81,6 +83,7 @@ impl<'a> Build<'a> {
             effects: Vec::new(),
             segments: Vec::new(),
             unstorable: Errno::EIO,
+            refusal: None,
             staged,
             uppers: HashMap::new(),
             links: HashSet::new(),
@@ -355,7 +358,7 @@ impl<'a> Build<'a> {
         } else {
             self.note_link(inode);
         }
-        let copied = inode.clone();
+        let (copied, watchers) = (inode.clone(), core.watchers.clone());
         self.then(planned.publish, move |bound| {
             let node = bound.get(object.0).cloned().flatten();
             copied.update(|s| {
@@ -368,6 +371,7 @@ impl<'a> Build<'a> {
             if !into_index {
                 copied.set_in_upper();
             }
+            watchers.copied_up(copied.id);
         });
         Ok(object)
     }
@@ -447,6 +451,7 @@ impl<'a> Build<'a> {
             effects: self.effects,
             segments: self.segments,
             unstorable: self.unstorable,
+            refusal: self.refusal,
         }
     }
 }
@@ -458,4 +463,5 @@ pub(crate) struct Prepared {
     pub(crate) effects: Vec<(usize, Effect)>,
     pub(crate) segments: Vec<Segment>,
     pub(crate) unstorable: Errno,
+    pub(crate) refusal: Option<Fail>,
 }

@@ -27,6 +27,7 @@ use crate::overlay::inode::{Inode, Lower, Place, State};
 use crate::overlay::meter::Meter;
 use crate::overlay::objects::Objects;
 use crate::overlay::options::OverlayOptions;
+use crate::overlay::watch::Watchers;
 use crate::path::Name;
 use crate::rules::Features;
 use crate::rules::config::Settings;
@@ -63,6 +64,12 @@ impl From<Errno> for Fail {
             detail: None,
             source: None,
         }
+    }
+}
+
+impl From<Fail> for Errno {
+    fn from(fail: Fail) -> Self {
+        fail.errno
     }
 }
 
@@ -173,6 +180,7 @@ pub(crate) struct Shared {
     next_id: AtomicU64,
     next_temp: AtomicU64,
     pub(crate) meter: Meter,
+    pub(crate) watchers: Arc<Watchers>,
     /// Layer roots; meeting one inside another layer is a loop (rule R016).
     traps: HashSet<(usize, u64)>,
 }
@@ -277,6 +285,7 @@ impl Core {
             next_id: AtomicU64::new(2),
             next_temp: AtomicU64::new(1),
             meter: Meter::default(),
+            watchers: Arc::default(),
             traps: roots.traps,
         };
         Ok(Arc::new(Core {
@@ -311,6 +320,11 @@ impl Shared {
             .filter(|_| !self.options.read_only)
             .and_then(|u| u.upper())
             .ok_or_else(|| Fail::rule(Errno::EROFS, "R215"))
+    }
+
+    /// Whether all layers share one inode numbering.
+    pub(crate) fn is_one_filesystem(&self) -> bool {
+        self.numbering == Numbering::OneFilesystem
     }
 
     /// Whether there is an upper that can store overlay attributes (rule R033).
@@ -426,8 +440,10 @@ fn root_inode(
         origin_recorded: true,
         xattr_whiteouts,
         metacopy: false,
+        hard_linked: false,
         indexed: false,
         nlink: 0,
+        redirect: None,
     };
     Ok(Inode::new(
         1,

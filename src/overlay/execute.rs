@@ -15,6 +15,7 @@ use crate::overlay::inode::Inode;
 use crate::rules::cost::Cost;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::rules::{index, xattr};
+use crate::xattr_name::OverlayAttr;
 
 impl Core {
     /// Runs a mutation. `build` resolves and plans under the tree's write lock; it is called again if
@@ -164,6 +165,7 @@ impl Core {
             effects,
             segments,
             unstorable,
+            refusal,
         } = prepared;
         let mut effects = effects;
         effects.sort_by_key(|(at, _)| *at);
@@ -179,7 +181,10 @@ impl Core {
                 effect(&run.bound);
             }
         }
-        Ok(run.bound)
+        match refusal {
+            Some(fail) => Err(fail),
+            None => Ok(run.bound),
+        }
     }
 }
 
@@ -305,8 +310,13 @@ impl<'a> Run<'a> {
                 upper
                     .set_xattr(node, key, value.as_deref(), XattrMode::Set)
                     .in_layer(LayerId::Upper)
-                    .map_err(|e| match e.errno {
-                        Errno::EOPNOTSUPP => Fail {
+                    .map_err(|e| match (attr, e.errno) {
+                        (OverlayAttr::Redirect, _) => Fail {
+                            errno: Errno::EXDEV,
+                            rule: Some("R155"),
+                            ..e
+                        },
+                        (_, Errno::EOPNOTSUPP) => Fail {
                             errno: self.unstorable,
                             rule: Some("R033"),
                             ..e

@@ -50,10 +50,15 @@ pub(crate) struct State {
     pub(crate) xattr_whiteouts: bool,
     /// The upper file has no data; they are in the last of `lowers`.
     pub(crate) metacopy: bool,
+    /// `lowers[0]` of a non-directory has several names, so it is no origin unless indexed
+    /// (rule R255).
+    pub(crate) hard_linked: bool,
     /// The index has an entry for it (rules R262, R269).
     pub(crate) indexed: bool,
     /// How many names an indexed non-directory has in the union (rule R258).
     pub(crate) nlink: u64,
+    /// The redirect of the upper directory or metacopy.
+    pub(crate) redirect: Option<Arc<[u8]>>,
 }
 
 impl State {

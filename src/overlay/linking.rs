@@ -152,10 +152,14 @@ impl Build<'_> {
                 self.set_union_nlink(commit, inode, union);
                 return Ok(());
             }
-        } else if !is_dir || !index::needs_entry(self.core.features, is_dir, 1) {
-            return Ok(());
-        } else if before.upper.is_some() && !before.indexed {
-            return Ok(());
+        } else {
+            let indexed = match before.upper {
+                Some(_) => before.indexed,
+                None => index::needs_entry(self.core.features, is_dir, 1),
+            };
+            if !(is_dir && indexed) {
+                return Ok(());
+            }
         }
         let entry = Place {
             dir: self.work()?,

@@ -125,6 +125,7 @@ impl Core {
         }
         let mut upper_metacopy = lookup.metacopy;
         let upper_opaque = lookup.opaque;
+        let mut upper_redirect = lookup.redirect.clone();
         let root_lowers = || self.root().state().lowers;
         let mut from_root = lookup.is_absolute();
         let mut stack = if from_root {
@@ -224,6 +225,8 @@ impl Core {
                 let value = entry.0.overlay_attr(OverlayAttr::Metacopy);
                 let value = value.in_layer(LayerId::Work)?;
                 upper_metacopy = is_metacopy(entry.1.file_type, value.as_deref())?;
+                let value = entry.0.overlay_attr(OverlayAttr::Redirect);
+                upper_redirect = value.in_layer(LayerId::Work)?.filter(|_| upper_metacopy);
                 upper = Some(entry);
             }
         }
@@ -262,6 +265,7 @@ impl Core {
             _ => 0,
         };
         let state = State {
+            hard_linked: !is_dir && first_meta.as_ref().is_some_and(|m| m.nlink > 1),
             indexed,
             nlink,
             opaque: upper.is_some() && is_dir && upper_opaque,
@@ -270,6 +274,7 @@ impl Core {
             origin_recorded: false,
             xattr_whiteouts: lookup.xattr_whiteouts,
             metacopy: upper.is_some() && upper_metacopy,
+            redirect: upper_redirect.map(Arc::from),
             upper: upper.map(|(node, _)| node),
             lowers: lowers.into(),
         };

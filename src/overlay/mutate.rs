@@ -129,8 +129,6 @@ impl Build<'_> {
         let upper_dir = self.upper(dir, Data::Full)?;
         let temp = self.temp()?;
         let file_type = spec.kind.file_type();
-        let over_whiteout = found.is_whiteout();
-        let opaque = over_whiteout && file_type.is_dir();
         let object = self.object(LayerId::Upper, path_of(dir, name), None);
         let facts = create::Facts {
             place: Place {
@@ -139,12 +137,14 @@ impl Build<'_> {
             },
             node,
             xattrs,
-            over_whiteout,
+            over_whiteout: found.is_whiteout(),
             parent_merged: becomes_merged(dir),
             features: self.core.features,
+            stores_overlay_attrs: self.core.stores_overlay_attrs(),
             work: temp.dir,
             temp: temp.name,
         };
+        let opaque = create::is_opaque(&facts);
         let commit = create::plan(&mut self.plan, object, &facts);
         let inode = self.pure_upper(file_type, opaque);
         let (made, dir, name) = (inode.clone(), dir.clone(), name.clone());
@@ -167,8 +167,10 @@ impl Build<'_> {
             origin_recorded: true,
             xattr_whiteouts: false,
             metacopy: false,
+            hard_linked: false,
             indexed: false,
             nlink: 0,
+            redirect: None,
         };
         let inode = Inode::new(self.core.new_id(), file_type, state, InodePlace::Gone(None));
         inode.set_in_upper();
@@ -347,6 +349,7 @@ impl Build<'_> {
             inode.update(|s| {
                 s.upper = bound(objects, fresh);
                 s.lowers = Arc::from([]);
+                s.redirect = None;
                 (s.opaque, s.impure, s.origin_mark) = (true, false, false);
             });
         });

@@ -50,6 +50,9 @@ impl Overlay {
         for (core, op) in &ops {
             build.core = core;
             plan_op(core, op, &mut build).map_err(|e| named(e, op))?;
+            if let Some(fail) = build.refusal.take() {
+                return Err(named(fail, op));
+            }
             let (path, to) = op.paths();
             for path in path.into_iter().chain(to) {
                 let _tree = core.read();

@@ -13,6 +13,7 @@
 )]
 
 pub mod child;
+mod freedoms;
 pub mod fs;
 pub mod index;
 pub mod mount;
