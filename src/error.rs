@@ -154,7 +154,7 @@ impl Error {
         layer: LayerId,
         detail: impl Into<String>,
     ) -> Self {
-        let mut error = Error::new(op, path, errno).as_config();
+        let mut error = Error::new(op, path, errno).into_config();
         error.0.layer = Some(layer);
         error.0.detail = Some(detail.into());
         error
@@ -197,7 +197,7 @@ impl Error {
     }
 
     /// The same error as one about how a union was asked for.
-    pub(crate) fn as_config(mut self) -> Self {
+    pub(crate) fn into_config(mut self) -> Self {
         if self.0.errno == Errno::EINVAL {
             self.0.kind = ErrorKind::InvalidConfig;
         }
@@ -314,7 +314,7 @@ impl std::error::Error for Error {
 impl From<OptionConflict> for Error {
     fn from(conflict: OptionConflict) -> Self {
         Error::new("open overlay", "", conflict.errno())
-            .as_config()
+            .into_config()
             .with_rule(conflict.rule())
             .with_detail(conflict.to_string())
             .with_source(conflict)

@@ -116,7 +116,7 @@ impl MountOptionError {
 impl From<MountOptionError> for Error {
     fn from(e: MountOptionError) -> Self {
         Error::new("mount options", "", e.errno())
-            .as_config()
+            .into_config()
             .with_rule(e.rule())
             .with_detail(e.to_string())
             .with_source(e)

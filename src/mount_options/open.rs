@@ -7,7 +7,7 @@ use crate::error::{Error, LayerId, Result};
 use crate::overlay::options::OverlayOptions;
 use crate::overlay::stack::LayerStack;
 use crate::overlay::union::Overlay;
-use crate::rules::config::settle::{Facts, Handles, StoredUuid, UpperFacts};
+use crate::rules::config::facts::{Facts, Handles, StoredUuid, UpperFacts};
 use crate::rules::warning::{Warning, WarningReason};
 
 const OP: &str = "mount options";
@@ -88,7 +88,8 @@ impl MountOptions {
     ///
     /// # Errors
     /// As [`DirLayer::open_lower`], [`DirLayer::open_upper`] and [`Overlay::with_options`]; `EINVAL`
-    /// without a lower layer (rule R003) or for an upper without work directory (R006).
+    /// without a lower layer (rule R003) or for an upper without work directory (R006); `EOPNOTSUPP`
+    /// for data-only layers.
     ///
     /// # Effects
     /// Those of [`DirLayer::open_upper`], also for a read-only union that has an upper.
@@ -103,6 +104,12 @@ impl MountOptions {
     pub fn open_with(&self, base: OverlayOptions) -> Result<Overlay> {
         let options = self.on_top_of(base);
         self.check_layers()?;
+        if let Some(data) = self.data_lowers.first() {
+            let layer = LayerId::Lower(self.lowers.len());
+            let detail = "data-only layers cannot be opened";
+            let errno = Errno::EOPNOTSUPP;
+            return Err(Error::config(OP, data, errno, layer, detail).with_rule("R022"));
+        }
         let dirs = DirLayerOptions::new().namespace(self.namespace());
         let lowers = self.lowers.iter().map(|path| dirs.open_lower(path));
         let lowers = lowers.collect::<Result<Vec<DirLayer>>>()?;

@@ -20,8 +20,10 @@ impl MountOptions {
     /// The first option that the kernel would refuse. Paths are not looked at, and options not
     /// compared with each other; [`MountOptions::check`] and [`MountOptions::open`] do that.
     pub fn parse(text: impl AsRef<OsStr>) -> Result<Self, Bad> {
-        let mut parser = Parser::default();
-        parser.source = true; // An argument of its own.
+        let mut parser = Parser {
+            source: true, // An argument of its own.
+            ..Parser::default()
+        };
         for option in split_options(text.as_ref().as_bytes()) {
             parser.take(option)?;
         }

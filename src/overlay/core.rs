@@ -31,7 +31,7 @@ use crate::overlay::watch::Watchers;
 use crate::path::Name;
 use crate::rules::Features;
 use crate::rules::config::Settings;
-use crate::rules::config::settle::Facts;
+use crate::rules::config::facts::Facts;
 use crate::rules::inode::Numbering;
 use crate::rules::warning::Warning;
 use crate::rules::whiteout::{Opacity, opacity};
@@ -169,6 +169,8 @@ pub(crate) struct Shared {
     pub(crate) identity: FsIdentity,
     /// How inode numbers are made unique.
     pub(crate) numbering: Numbering,
+    /// The identity of the union, where it is not its upper filesystem's (rule R037).
+    pub(crate) uuid: Option<[u8; 16]>,
     /// Filesystems of which no origin is decoded (rule R268).
     pub(crate) bad_uuids: Vec<usize>,
     /// Device of the union; those of its layers' filesystems follow in `minor`.
@@ -236,8 +238,8 @@ impl Core {
             data_layers: 0,
             defaults: options.defaults,
         };
-        let settled = checks::settle(&options, &facts)?;
-        let settled = checks::store_uuid(settled, upper.as_ref(), &roots);
+        let mut settled = checks::settle(&options, &facts)?;
+        let uuid = checks::identify(&mut settled, upper.as_ref(), &roots)?;
         static NEXT_DEV: AtomicU64 = AtomicU64::new(1);
         let devices = u64::try_from(filesystems).unwrap_or(0) + 1;
         let dev_minor = NEXT_DEV.fetch_add(devices, Ordering::Relaxed);
@@ -273,6 +275,7 @@ impl Core {
             settings: settled.settings,
             numbering: settled.numbering,
             bad_uuids: settled.bad_uuids,
+            uuid,
             warnings: settled.warnings,
             options,
             namespace,

@@ -9,7 +9,8 @@ use crate::error::{Error, LayerId, Result};
 use crate::overlay::options::OverlayOptions;
 use crate::rules::LOWER_LAYERS_MAX;
 use crate::rules::config::UuidMode;
-use crate::rules::config::settle::{Facts, Handles, LowerFacts, Settled, StoredUuid, UpperFacts};
+use crate::rules::config::facts::{Facts, Handles, LowerFacts, StoredUuid, UpperFacts};
+use crate::rules::config::settle::Settled;
 use crate::rules::warning::{Warning, WarningReason};
 use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
@@ -221,28 +222,43 @@ pub(crate) fn settle(options: &OverlayOptions, facts: &Facts) -> Result<Settled>
     options.requested.settle(facts).map_err(Error::from)
 }
 
-/// Gives a new upper its identity. That it cannot be stored is no reason not to go on (rule R037).
-pub(crate) fn store_uuid(
-    mut settled: Settled,
+/// The identity of the union, if it has one of its own: that of its upper, which a new one is given
+/// here. That it cannot be stored is no reason not to go on (rule R037).
+pub(crate) fn identify(
+    settled: &mut Settled,
     upper: Option<&Arc<dyn LayerBackend>>,
     roots: &Roots,
-) -> Settled {
-    let writable = upper.and_then(|u| u.upper());
-    let (true, Some(upper), Some(root)) = (settled.store_uuid, writable, &roots.upper) else {
-        return settled;
+) -> Result<Option<[u8; UUID_BYTES]>> {
+    if !matches!(settled.settings.uuid, UuidMode::On | UuidMode::Auto) {
+        return Ok(None);
+    }
+    let (Some(upper), Some(root)) = (upper, &roots.upper) else {
+        // Without an upper to tell it, the kernel shows one of zeros.
+        return Ok(Some([0; UUID_BYTES]));
     };
+    if !settled.store_uuid {
+        let stored = root.overlay_attr(OverlayAttr::Uuid).map_err(|e| {
+            let label = upper.label();
+            Error::config(OP, label, e.errno(), LayerId::Upper, "layer root").with_backend(e)
+        })?;
+        return Ok(stored.and_then(|value| value.try_into().ok()));
+    }
     let stored = random_uuid().and_then(|uuid| {
+        let upper = upper.upper().ok_or(Errno::EROFS)?;
         let key = AttrKey::Overlay(OverlayAttr::Uuid);
         let stored = upper.set_xattr(root, key, Some(&uuid), XattrMode::Set);
-        stored.map_err(|e| e.errno())
+        stored.map(|()| uuid).map_err(|e| e.errno())
     });
-    if let Err(errno) = stored {
-        settled.settings.uuid = UuidMode::Null;
-        let reason = WarningReason::NotStored(errno);
-        let warning = Warning::new("uuid", "on", "null", reason);
-        settled.warnings.push(warning);
+    match stored {
+        Ok(uuid) => Ok(Some(uuid)),
+        Err(errno) => {
+            settled.settings.uuid = UuidMode::Null;
+            let reason = WarningReason::NotStored(errno);
+            let warning = Warning::new("uuid", "on", "null", reason);
+            settled.warnings.push(warning);
+            Ok(None)
+        }
     }
-    settled
 }
 
 /// A random UUID (version 4).

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::backend::{Entry, RawEntry, WhiteoutForm};
 use crate::errno::Errno;
 use crate::error::LayerId;
-use crate::meta::{FileType, InodeFlags, Metadata, StatFs};
+use crate::meta::{FileType, InodeFlags, Metadata, StatFs, fs_id};
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::{Inode, State};
 use crate::overlay::lookup::Found;
@@ -163,6 +163,9 @@ impl Core {
             stat.name_bytes_max = stat.name_bytes_max.max(other.name_bytes_max);
         }
         stat.fs_type = OVERLAY_MAGIC;
+        if let Some(uuid) = self.uuid {
+            stat.fs_id = fs_id(uuid);
+        }
         Ok(stat)
     }
 

@@ -150,6 +150,7 @@ impl LayerBackend for DirLayer {
 
     fn statfs(&self) -> Result<StatFs> {
         let fs = rustix::fs::fstatfs(&self.tree.root)?;
+        let posix = rustix::fs::fstatvfs(&self.tree.root)?;
         Ok(StatFs {
             fs_type: fs.f_type as u64,
             block_size: fs.f_bsize as u64,
@@ -159,6 +160,7 @@ impl LayerBackend for DirLayer {
             files: fs.f_files,
             files_free: fs.f_ffree,
             name_bytes_max: fs.f_namelen as u64,
+            fs_id: posix.f_fsid,
         })
     }
 

@@ -1,6 +1,7 @@
 //! Mount options that shape the tree or the upper layer, and how they settle (rules R024 to R033).
 
 pub(crate) mod conflict;
+pub(crate) mod facts;
 pub(crate) mod settle;
 #[cfg(test)]
 mod tests;

@@ -4,69 +4,12 @@
 //! steps is the kernel's, since each looks at what the ones before have left.
 
 use super::conflict::OptionConflict;
-use super::{Fsync, KernelDefaults, RedirectDir, Requested, Settings, UuidMode, Verity, Xino};
+use super::facts::{Facts, Handles, StoredUuid};
+use super::{Fsync, RedirectDir, Requested, Settings, UuidMode, Verity, Xino};
 use crate::error::LayerId;
 use crate::rules::inode::Numbering;
 use crate::rules::warning::{Warning, WarningReason};
 use crate::xattr_name::XattrNamespace;
-
-/// What settling depends on besides what was asked for.
-#[derive(Clone, Debug)]
-pub(crate) struct Facts {
-    /// Where the layers keep overlay attributes.
-    pub(crate) namespace: XattrNamespace,
-    /// This process may use attributes of that namespace (rule R032).
-    pub(crate) permitted: bool,
-    pub(crate) upper: Option<UpperFacts>,
-    /// Topmost first, data-only ones last.
-    pub(crate) lowers: Vec<LowerFacts>,
-    /// How many of them are data-only.
-    pub(crate) data_layers: usize,
-    pub(crate) defaults: KernelDefaults,
-}
-
-/// An upper layer, as far as options depend on it.
-#[derive(Copy, Clone, Debug)]
-pub(crate) struct UpperFacts {
-    /// It can store overlay attributes (rule R033).
-    pub(crate) storable: bool,
-    pub(crate) handles: Handles,
-    /// Which `uuid` its root bears.
-    pub(crate) uuid: StoredUuid,
-}
-
-/// A lower layer, as far as options depend on it.
-#[derive(Copy, Clone, Debug)]
-pub(crate) struct LowerFacts {
-    /// Which filesystem it is on; 0 is the upper's, also where there is no upper.
-    pub(crate) fs: usize,
-    pub(crate) handles: Handles,
-    pub(crate) uuid: Option<[u8; 16]>,
-}
-
-/// File handles of a filesystem.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Handles {
-    /// None that this process could open.
-    None,
-    /// Of inode numbers that fit in 32 bits.
-    Ino32,
-    /// Of any form.
-    Any,
-}
-
-/// The attribute `uuid` of an upper's root (rule R037).
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StoredUuid {
-    /// Not set, on a root that no union has changed yet.
-    AbsentOnNew,
-    /// Not set; `impure` is.
-    AbsentOnUsed,
-    /// 16 bytes.
-    Present,
-    /// Anything else.
-    Unusable,
-}
 
 /// What is in force, and what was adjusted on the way there.
 #[derive(Clone, Debug)]
@@ -269,11 +212,9 @@ impl<'a> Settling<'a> {
         if !self.now.nfs_export || self.now.index {
             return Ok(());
         }
-        if self.facts.upper.is_none() {
-            if self.now.redirect_dir != RedirectDir::NoFollow {
-                self.drop_nfs_export(WarningReason::Missing("redirect_dir=nofollow"));
-                return Ok(());
-            }
+        if self.facts.upper.is_none() && self.now.redirect_dir != RedirectDir::NoFollow {
+            self.drop_nfs_export(WarningReason::Missing("redirect_dir=nofollow"));
+            return Ok(());
         }
         if self.asked.nfs_export.is_some() && self.index_asked {
             return Err(OptionConflict::Options {

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use super::conflict::OptionConflict;
-use super::settle::{Facts, Handles, LowerFacts, Settled, StoredUuid, UpperFacts};
+use super::facts::{Facts, Handles, LowerFacts, StoredUuid, UpperFacts};
+use super::settle::Settled;
 use super::{Fsync, RedirectDir, UuidMode, Verity, Xino};
 use super::{KernelDefaults, Requested};
 use crate::error::LayerId;

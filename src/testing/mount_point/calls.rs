@@ -120,6 +120,7 @@ fn entries_of(dir: OwnedFd) -> Result<Vec<EntryInfo>, Errno> {
 
 pub(super) fn statfs() -> Answer {
     let s = rustix::fs::statfs("/")?;
+    let posix = rustix::fs::statvfs("/")?;
     let to = |n: i64| u64::try_from(n).unwrap_or(0);
     Ok(Outcome::StatFs(StatFs {
         fs_type: to(s.f_type),
@@ -130,6 +131,7 @@ pub(super) fn statfs() -> Answer {
         files: s.f_files,
         files_free: s.f_ffree,
         name_bytes_max: to(s.f_namelen),
+        fs_id: posix.f_fsid,
     }))
 }
 
