@@ -325,11 +325,6 @@ impl Shared {
             .ok_or_else(|| Fail::rule(Errno::EROFS, "R215"))
     }
 
-    /// Whether all layers share one inode numbering.
-    pub(crate) fn is_one_filesystem(&self) -> bool {
-        self.numbering == Numbering::OneFilesystem
-    }
-
     /// Whether there is an upper that can store overlay attributes (rule R033).
     pub(crate) fn stores_overlay_attrs(&self) -> bool {
         let upper = self.upper.as_ref();

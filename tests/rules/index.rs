@@ -255,8 +255,8 @@ fn r269_nfs_export_indexes_every_copy() {
         .ok(mkdir("/e/sub/new"));
     index_is(r, &["d 0", "d 0", "d 0", "f 2 U-1", "l 2 U-1"])
         .look(|s| {
-            let dirs = s.index.iter().filter(|e| e.letter == 'd');
-            assert!(dirs.map(|e| e.upper).all(|upper| upper));
+            let mut dirs = s.index.iter().filter(|e| e.letter == 'd');
+            assert!(dirs.all(|e| e.upper));
         })
         .meta("/d/f", |m| assert_eq!((m.mode, m.nlink), (0o600, 1)))
         .remount()
