@@ -33,6 +33,8 @@ mod handles;
 mod identity;
 #[path = "rules/index.rs"]
 mod index;
+#[path = "rules/index_open.rs"]
+mod index_open;
 #[path = "rules/inodes.rs"]
 mod inodes;
 #[path = "rules/live.rs"]
