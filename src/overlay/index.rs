@@ -217,6 +217,15 @@ impl Shared {
         Ok(index::entry_name(&handle)?)
     }
 
+    /// Whether the index holds anything, so that a file may be in the upper without its name being there.
+    pub(crate) fn has_entries(&self) -> Res<bool> {
+        let Some(dir) = &self.index else {
+            return Ok(false);
+        };
+        let raw = dir.list().in_layer(LayerId::Work)?;
+        Ok(raw.iter().any(|entry| !index::is_temporary(&entry.name)))
+    }
+
     /// Whether the lower that a lookup found first below `upper` is what that was copied up from.
     pub(crate) fn verify_origin(
         &self,
