@@ -126,6 +126,20 @@ fn directories_equal_the_kernel_with_redirects_on_several_filesystems() {
     judge("dir redirects xfs over ext4", layout);
 }
 
+#[test]
+fn directories_equal_the_kernel_with_metacopy() {
+    judge(
+        "dir metacopy",
+        Layout::same(Fs::Ext4).options(&["metacopy=on"]),
+    );
+}
+
+#[test]
+fn directories_equal_the_kernel_with_metacopy_on_several_filesystems() {
+    let layout = mixed(Fs::Btrfs, &[Fs::Xfs, Fs::Btrfs]).options(&["metacopy=on"]);
+    judge("dir metacopy btrfs over xfs", layout);
+}
+
 /// Kernel, engine, kernel, ... on the same directories, against the kernel alone.
 fn hand_over(name: &'static str, layout: Layout) {
     let turns = |dirs: &Dirs, stack: &Rc<Stack>| {
@@ -159,6 +173,12 @@ fn an_index_is_handed_over() {
     let layout = Layout::same(Fs::Ext4);
     hand_over("index handed over", layout.clone().options(&["index=on"]));
     hand_over("nfs_export handed over", layout.options(&["nfs_export=on"]));
+}
+
+#[test]
+fn metacopy_files_are_handed_over() {
+    let layout = Layout::same(Fs::Ext4).options(&["metacopy=on"]);
+    hand_over("dir handed over with metacopy", layout);
 }
 
 #[test]
@@ -197,6 +217,11 @@ fn memory_equals_the_kernel() {
 #[test]
 fn memory_equals_the_kernel_with_redirects() {
     judge_memory("memory redirects", &["redirect_dir=on"]);
+}
+
+#[test]
+fn memory_equals_the_kernel_with_metacopy() {
+    judge_memory("memory metacopy", &["metacopy=on"]);
 }
 
 /// Callers of mixed users, groups and capabilities, one after the other on one tree.

@@ -433,6 +433,7 @@ fn root_inode(
         indexed: false,
         nlink: 0,
         redirect: None,
+        digest: None,
     };
     Ok(Inode::new(
         1,

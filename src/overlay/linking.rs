@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use crate::error::LayerId;
-use crate::overlay::build::{Build, Data};
+use crate::overlay::build::Build;
 use crate::overlay::core::{InLayer, Res};
 use crate::overlay::inode::{Inode, Lower, Place as InodePlace, State};
 use crate::path::Name;
-use crate::rules::copy_up::Entry;
+use crate::rules::copy_up::{Data, Entry};
 use crate::rules::index::{self, LinkUp, Linked};
 use crate::rules::plan::{Obj, Place, Role};
 
@@ -109,13 +109,15 @@ impl Build<'_> {
             && !self.is_linked(inode)
             && index::needs_entry(self.core.features, is_dir, nlink(lower)?)
         {
-            self.upper(inode, Data::Full)?;
+            self.upper(inode, Data::Attributes)?;
         }
         let planned = self.counts.contains_key(&inode.id);
         if is_dir || !(state.indexed || planned) {
             return Ok(None);
         }
-        let object = self.upper_object(inode)?;
+        let Some(object) = self.known_upper(inode)? else {
+            return Ok(None);
+        };
         let linked = self.counted(inode, object)?;
         index::plan_nlink(&mut self.plan, Role::Neutral, linked);
         Ok(Some(linked))

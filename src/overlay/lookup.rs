@@ -13,8 +13,9 @@ use crate::path::Name;
 use crate::rules::index::{self, Verified};
 use crate::rules::inode::known_by_lower;
 use crate::rules::resolve::{Attrs, Fact, Lookup, Observed, Position, is_metacopy};
+use crate::rules::verity;
 use crate::rules::whiteout::{LowerFact, lower_fact, lower_positive};
-use crate::xattr_name::OverlayAttr;
+use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
 /// What a name stands for in the merged tree.
 #[derive(Clone, Debug)]
@@ -225,6 +226,7 @@ impl Core {
                 let value = entry.0.overlay_attr(OverlayAttr::Metacopy);
                 let value = value.in_layer(LayerId::Work)?;
                 upper_metacopy = is_metacopy(entry.1.file_type, value.as_deref())?;
+                lookup.metacopy_value = value.filter(|_| upper_metacopy).or(lookup.metacopy_value);
                 let value = entry.0.overlay_attr(OverlayAttr::Redirect);
                 upper_redirect = value.in_layer(LayerId::Work)?.filter(|_| upper_metacopy);
                 upper = Some(entry);
@@ -264,6 +266,7 @@ impl Core {
             }
             _ => 0,
         };
+        let digest = lookup.metacopy_value.as_deref().and_then(verity::digest_of);
         let state = State {
             hard_linked: !is_dir && first_meta.as_ref().is_some_and(|m| m.nlink > 1),
             indexed,
@@ -273,8 +276,12 @@ impl Core {
             origin_mark,
             origin_recorded: false,
             xattr_whiteouts: lookup.xattr_whiteouts,
-            metacopy: upper.is_some() && upper_metacopy,
+            metacopy: match &upper {
+                Some(_) => upper_metacopy,
+                None => !is_dir && lowers.len() > 1,
+            },
             redirect: upper_redirect.map(Arc::from),
+            digest: digest.map(Arc::from),
             upper: upper.map(|(node, _)| node),
             lowers: lowers.into(),
         };
@@ -366,7 +373,11 @@ impl Core {
                 Ok(None)
             }
         };
-        let metacopy = read(wants.metacopy, OverlayAttr::Metacopy)?;
+        let metacopy = match read(wants.metacopy, OverlayAttr::Metacopy) {
+            // A file that the mounter may not read: nothing can be told of it (rule R181).
+            Err(e) if e.errno == Errno::EACCES && self.namespace == XattrNamespace::User => None,
+            answer => answer?,
+        };
         let redirect = wants.redirect && (meta.is_dir() || metacopy.is_some());
         let attrs = Attrs {
             opaque: read(wants.opaque, OverlayAttr::Opaque)?,

@@ -9,15 +9,17 @@ use crate::backend::{NewKind, NewNode, NodeRef, XattrMode};
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::{FileType, InodeFlags, SetAttr};
-use crate::overlay::build::{Build, Data};
+use crate::overlay::build::Build;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::{Inode, Place as InodePlace, State, path_of};
 use crate::overlay::lookup::Found;
 use crate::path::Name;
 use crate::rules::attr::Change;
+use crate::rules::copy_up::Data;
 use crate::rules::inode::known_by_lower;
 use crate::rules::permission::{self, Mask};
 use crate::rules::plan::{Obj, Place, Role, Step};
+use crate::rules::redirect::Form;
 use crate::rules::{attr, create, remove, xattr};
 use crate::xattr_name::XattrName;
 
@@ -128,7 +130,7 @@ impl Build<'_> {
             return Err(Fail::rule(Errno::EPERM, "R084"));
         }
         let (node, xattrs) = self.core.born(dir, spec)?;
-        let upper_dir = self.upper(dir, Data::Full)?;
+        let upper_dir = self.upper(dir, Data::Attributes)?;
         let temp = self.temp()?;
         let file_type = spec.kind.file_type();
         let object = self.object(LayerId::Upper, path_of(dir, name), None);
@@ -173,6 +175,7 @@ impl Build<'_> {
             indexed: false,
             nlink: 0,
             redirect: None,
+            digest: None,
         };
         let inode = Inode::new(self.core.new_id(), file_type, state, InodePlace::Gone(None));
         inode.set_in_upper();
@@ -194,7 +197,7 @@ impl Build<'_> {
                 mode,
             },
         )?;
-        let upper_dir = self.upper(dir, Data::Full)?;
+        let upper_dir = self.upper(dir, Data::Attributes)?;
         let object = self.object(LayerId::Upper, "(unnamed)".into(), None);
         let first = Step::Tmpfile {
             dir: upper_dir,
@@ -222,9 +225,12 @@ impl Build<'_> {
     /// Gives `source` one more name (rules R134 to R138).
     pub(crate) fn link(&mut self, source: &Arc<Inode>, target: &Target) -> Res<()> {
         let unnamed = matches!(source.place(), InodePlace::Gone(None));
-        let object = self.upper(source, Data::Full)?;
-        let upper_dir = self.upper(&target.dir, Data::Full)?;
+        let object = self.upper(source, Data::Attributes)?;
+        let upper_dir = self.upper(&target.dir, Data::Attributes)?;
         let counted = self.count_names(source)?;
+        if self.lacks_data(source) && !self.set_redirect(source, object, Form::Absolute) {
+            return Ok(());
+        }
         if self.will_have_origin(source)? {
             self.mark_impure(&target.dir, upper_dir);
         }
@@ -289,7 +295,7 @@ impl Build<'_> {
             }
             whiteouts = emptiness.upper_whiteouts;
         }
-        let upper_dir = self.upper(&target.dir, Data::Full)?;
+        let upper_dir = self.upper(&target.dir, Data::Attributes)?;
         let counted = self.count_names(&inode)?;
         let place = Place {
             dir: upper_dir,
@@ -370,7 +376,7 @@ impl Build<'_> {
         let (real, layer, meta) = self.core.real(inode)?;
         let attr = attr::normalize(&meta, change, self.core.caller())
             .map_err(|e| Fail::rule(e, "R286"))?;
-        let object = self.upper(inode, Data::Full)?;
+        let object = self.upper(inode, Data::Attributes)?;
         let capability = XattrName::new(xattr::CAPABILITY)?;
         if attr::drops_capability(&meta, &attr)
             && real.xattr(&capability).in_layer(layer)?.is_some()
@@ -462,10 +468,12 @@ impl Build<'_> {
                 return Err(Fail::rule(Errno::ENODATA, "R202"));
             }
         }
-        // Clearing the bit is a change of attributes, which links the name too (rule R262).
-        let object = match clears_set_gid {
-            Some(_) => self.upper(inode, Data::Full)?,
-            None => self.upper_object(inode)?,
+        // An attribute needs neither the name nor the data in the upper (rule R262). Clearing the bit is a
+        // change of its own, which links the name.
+        let object = match (clears_set_gid.is_some(), self.known_upper(inode)?) {
+            (false, Some(object)) => object,
+            (true, Some(_)) => self.upper_object(inode, Data::Attributes)?,
+            (_, None) => self.upper(inode, Data::Attributes)?,
         };
         if let Some(attr) = clears_set_gid {
             self.plan
