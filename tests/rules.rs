@@ -23,8 +23,12 @@ mod callers;
 mod copy_up;
 #[path = "rules/create.rs"]
 mod create;
+#[path = "rules/digests.rs"]
+mod digests;
 #[path = "rules/durability.rs"]
 mod durability;
+#[path = "rules/flags.rs"]
+mod flags;
 #[path = "rules/given.rs"]
 mod given;
 #[path = "rules/grammar.rs"]
@@ -39,6 +43,8 @@ mod inodes;
 mod live;
 #[path = "rules/lookup.rs"]
 mod lookup;
+#[path = "rules/metacopy.rs"]
+mod metacopy;
 #[path = "rules/mounts.rs"]
 mod mounts;
 #[path = "rules/moved.rs"]

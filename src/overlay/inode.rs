@@ -47,12 +47,14 @@ pub(crate) struct State {
     pub(crate) origin_recorded: bool,
     /// A lower in the stack is marked as holding xattr whiteouts.
     pub(crate) xattr_whiteouts: bool,
-    /// The upper file has no data; they are in the last of `lowers`.
+    /// The file that gives the attributes has no data; they are in the last of `lowers`.
     pub(crate) metacopy: bool,
     /// `lowers[0]` of a non-directory has several names, so it is no origin (rule R255).
     pub(crate) hard_linked: bool,
     /// The redirect of the upper directory or metacopy.
     pub(crate) redirect: Option<Arc<[u8]>>,
+    /// What the metacopy says of the digest of its data.
+    pub(crate) digest: Option<Arc<[u8]>>,
 }
 
 impl State {
@@ -69,6 +71,11 @@ impl State {
             Some(_) => !self.lowers.is_empty() && (is_dir || self.metacopy),
             None => self.lowers.len() > 1,
         }
+    }
+
+    /// The data of a file are in the upper.
+    pub(crate) fn has_upper_data(&self) -> bool {
+        self.upper.is_some() && !self.metacopy
     }
 
     /// A directory read through the merge path (rules R080, R095).
@@ -104,7 +111,7 @@ pub(crate) struct Object {
     /// Held from finding the end of the file to writing there, by writes that append.
     pub(crate) append: Mutex<()>,
     /// The inode flags that the union minds, found when first asked for.
-    pub(crate) flags: OnceLock<InodeFlags>,
+    flags: Mutex<Option<InodeFlags>>,
     /// The decoded origin of an upper non-directory, found when first asked for.
     pub(crate) origin: OnceLock<Option<Lower>>,
 }
@@ -126,7 +133,7 @@ impl Object {
             state: RwLock::new(state),
             copy_up: Mutex::new(()),
             append: Mutex::new(()),
-            flags: OnceLock::new(),
+            flags: Mutex::new(None),
             origin: OnceLock::new(),
         })
     }
@@ -202,6 +209,16 @@ impl Inode {
     /// True if both are names of one object.
     pub(crate) fn is_same(&self, other: &Inode) -> bool {
         Arc::ptr_eq(&self.object, &other.object)
+    }
+
+    /// The inode flags, if they are known.
+    pub(crate) fn flags(&self) -> Option<InodeFlags> {
+        *self.flags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the inode flags; `None`: to be found again.
+    pub(crate) fn set_flags(&self, flags: Option<InodeFlags>) {
+        *self.flags.lock().unwrap_or_else(PoisonError::into_inner) = flags;
     }
 
     pub(crate) fn place(&self) -> Place {

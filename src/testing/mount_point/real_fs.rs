@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, XattrFlags};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, SeekFrom, XattrFlags, ioctl_getflags, ioctl_setflags,
+};
 
 use super::calls::{
-    access, allocate, change_root, create_dir_all, done, mkdir, mknod, not_empty, open, owner,
-    read_dir, remove_dir_all, rename_flags, rmdir, set_attr, statfs, times, write,
+    access, allocate, change_root, create_dir_all, done, mkdir, mknod, named_flags, not_empty,
+    open, open_for_flags, owner, read_dir, remove_dir_all, rename_flags, rmdir, set_attr, statfs,
+    times, with_flags, write,
 };
 use super::disguise::Disguise;
 use crate::backend::XattrMode;
@@ -172,6 +175,15 @@ impl RealFs {
                 }
                 DONE
             }
+            Op::GetFlags { path } => {
+                let file = open_for_flags(path)?;
+                Ok(Outcome::Flags(named_flags(ioctl_getflags(&file)?)))
+            }
+            Op::SetFlags { path, flags } => {
+                let file = open_for_flags(path)?;
+                ioctl_setflags(&file, with_flags(ioctl_getflags(&file)?, *flags))?;
+                DONE
+            }
             Op::Allocate {
                 path,
                 mode,
@@ -261,13 +273,17 @@ impl RealFs {
     }
 }
 
+/// Bytes asked for at a time.
+const READ_PIECE_BYTES: usize = 128 << 10;
+
 fn read(file: BorrowedFd<'_>, offset: u64, len: u64) -> Answer {
-    // Not more than there is: the length may be any number.
-    let size = stat_at(file, Path::new(""), false)?.size;
-    let len = len.min(size.saturating_sub(offset)).min(READ_BYTES_MAX);
-    let mut buf = vec![0; usize::try_from(len).unwrap_or(0)];
+    let len = usize::try_from(len.min(READ_BYTES_MAX)).unwrap_or(0);
+    let mut buf = Vec::new();
     let mut got = 0;
     loop {
+        // Piece by piece, as the length may be any number, and a file may hold more than its size
+        // says (rule R176).
+        buf.resize(len.min(got + READ_PIECE_BYTES), 0);
         let rest = buf.get_mut(got..).unwrap_or_default();
         // Once at least: a file that must not be read says so.
         match rustix::io::pread(file, rest, offset + got as u64)? {
