@@ -161,14 +161,15 @@ fn filesystems(
 }
 
 impl Core {
-    /// Checks a stack and makes a union of it; `lowers` topmost first.
+    /// Checks a stack and makes a union of it; `lowers` topmost first. An upper that is read-only makes a
+    /// union that cannot be changed.
     pub(crate) fn new(
         lowers: Vec<Arc<dyn LayerBackend>>,
         upper: Option<Arc<dyn LayerBackend>>,
         options: OverlayOptions,
     ) -> Result<Arc<Core>> {
         use crate::overlay::open as checks;
-        checks::count(&lowers, upper.as_ref())?;
+        checks::count(&lowers)?;
         let namespace = checks::namespace(&lowers, upper.as_ref())?;
         let (filesystems, fs_of_lowers) = filesystems(&lowers, upper.as_ref());
         let roots = checks::roots(&lowers, upper.as_ref(), &fs_of_lowers)?;

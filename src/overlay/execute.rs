@@ -115,6 +115,12 @@ impl Core {
         Ok(b.finish())
     }
 
+    /// Runs a plan that was made without looking anything up in this union.
+    pub(crate) fn execute_alone(&self, prepared: Prepared) -> Res<()> {
+        let _tree = self.write();
+        self.execute(prepared).map(|_| ())
+    }
+
     /// Runs the staging steps of one copy-up.
     fn stage(&self, prepared: &Prepared, segment: &Segment) -> Res<Staged> {
         let mut run = Run::new(

@@ -1,0 +1,242 @@
+//! The stack being checked: its layers, and the engine's answers about them.
+
+use std::sync::Arc;
+
+use crate::backend::{BackendError, Entry, LayerBackend, NodeRef};
+use crate::error::{LayerId, Result};
+use crate::meta::{FileType, Metadata};
+use crate::overlay::core::{Core, Res};
+use crate::overlay::inode::Inode;
+use crate::overlay::options::OverlayOptions;
+use crate::overlay::peek::Peeked;
+use crate::path::Name;
+use crate::rules::Features;
+use crate::rules::check::hints::Recorded;
+use crate::rules::config::RedirectDir;
+use crate::rules::origin::{self, Decoded, Origin};
+use crate::xattr_name::{OverlayAttr, XattrNamespace};
+
+/// The stack, opened for looking: nothing here writes.
+pub(super) struct Context {
+    pub(super) lowers: Vec<Arc<dyn LayerBackend>>,
+    pub(super) upper: Option<Arc<dyn LayerBackend>>,
+    /// As a mount with the user's options shows it, without its index.
+    pub(super) mounted: Arc<Core>,
+    /// With every redirect and every metadata-only copy followed, so far as the attribute namespace
+    /// permits.
+    pub(super) core: Arc<Core>,
+    /// What the user's options come to.
+    pub(super) features: Features,
+    /// The staging directory, if there is one.
+    pub(super) staging: Option<NodeRef>,
+    /// The index, if there is one.
+    pub(super) index: Option<NodeRef>,
+}
+
+/// An object of a lower that an origin names.
+#[derive(Clone, Debug)]
+pub(super) struct LowerObject {
+    pub(super) key: ObjectKey,
+    pub(super) meta: Metadata,
+}
+
+/// A filesystem of the stack, by the engine's number, and an inode number on it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ObjectKey {
+    pub(super) fs: usize,
+    pub(super) ino: u64,
+}
+
+impl Context {
+    /// Opens the layers as a stack. `work`: the work directory as a layer, where the upper was not
+    /// opened with it.
+    ///
+    /// # Errors
+    /// Why these layers make no stack.
+    pub(super) fn open(
+        lowers: &[Arc<dyn LayerBackend>],
+        upper: Option<&Arc<dyn LayerBackend>>,
+        options: &OverlayOptions,
+    ) -> Result<Context> {
+        // The index decides nothing about which names exist, and is judged by itself.
+        let asked = options.clone().index(false).nfs_export(false);
+        let all = asked
+            .clone()
+            .redirect_dir(RedirectDir::Follow)
+            .metacopy(true);
+        let open = |options| Core::new(lowers.to_vec(), upper.cloned(), options);
+        let (mounted, core) = (open(asked)?, open(all)?);
+        let features = options.features(core.namespace);
+        Ok(Context {
+            lowers: lowers.to_vec(),
+            upper: upper.cloned(),
+            mounted,
+            core,
+            features,
+            staging: None,
+            index: None,
+        })
+    }
+
+    /// Finds staging directory and index: those of a writable upper, or in `work`.
+    ///
+    /// # Errors
+    /// What the layer gives.
+    pub(super) fn find_work(
+        &mut self,
+        work: Option<&Arc<dyn LayerBackend>>,
+    ) -> std::result::Result<(), BackendError> {
+        if let Some(upper) = self.upper.as_ref().and_then(|u| u.upper()) {
+            self.staging = Some(upper.work()?);
+            self.index = upper.index(false)?;
+        } else if let Some(work) = work {
+            let root = work.root()?;
+            self.staging = directory(&root, "work")?;
+            self.index = directory(&root, "index")?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn namespace(&self) -> XattrNamespace {
+        self.core.namespace
+    }
+
+    /// The layer with this number.
+    pub(super) fn layer(&self, id: LayerId) -> Option<&Arc<dyn LayerBackend>> {
+        match id {
+            LayerId::Lower(i) => self.lowers.get(i),
+            LayerId::Upper | LayerId::Work => self.upper.as_ref(),
+        }
+    }
+
+    /// What a name stands for with everything followed.
+    pub(super) fn peek(&self, dir: &Arc<Inode>, name: &Name) -> Res<Option<Peeked>> {
+        let _tree = self.core.read();
+        self.core.peek_layers(dir, name)
+    }
+
+    /// Why a mount with the user's options refuses a name; the directory may come from `core`.
+    pub(super) fn is_refused(&self, dir: &Arc<Inode>, name: &Name) -> bool {
+        let _tree = self.mounted.read();
+        let answer = self.mounted.lookup_layers(dir, name, &mut |_| {});
+        answer.is_err_and(|fail| fail.errno == crate::Errno::EPERM)
+    }
+
+    /// What the recorded `origin` of an upper object of type `wanted` turns out to be.
+    pub(super) fn recorded(
+        &self,
+        value: &[u8],
+        wanted: FileType,
+    ) -> (Recorded, Option<LowerObject>) {
+        match origin::decode(value) {
+            Decoded::Unknown => (Recorded::Unknown, None),
+            Decoded::Malformed => (Recorded::Malformed, None),
+            Decoded::Known(origin) => match self.find(&origin) {
+                Lookup::Unknown => (Recorded::Unknown, None),
+                Lookup::Gone => (Recorded::Gone, None),
+                Lookup::Found(object) if object.meta.file_type != wanted => {
+                    (Recorded::OtherType, None)
+                }
+                Lookup::Found(object) => (Recorded::Right, Some(object)),
+            },
+        }
+    }
+
+    /// The lower object that an origin names.
+    pub(super) fn find(&self, origin: &Origin) -> Lookup {
+        let mut unknown = false;
+        for (i, layer) in self.lowers.iter().enumerate() {
+            let fs = self.core.fs_of(LayerId::Lower(i));
+            if !layer.capabilities().file_handles {
+                unknown = true;
+                continue;
+            }
+            let uuid = layer.identity().uuid;
+            // As the engine and the kernel do: without a UUID a handle could be of any filesystem.
+            if (fs != 0 && uuid.is_none()) || origin.uuid != uuid.unwrap_or_default() {
+                continue;
+            }
+            match layer.by_handle(&origin.handle) {
+                Ok(None) => {}
+                Ok(Some(node)) => {
+                    let Ok(meta) = node.metadata() else {
+                        return Lookup::Unknown;
+                    };
+                    let key = ObjectKey { fs, ino: meta.ino };
+                    return Lookup::Found(LowerObject { key, meta });
+                }
+                Err(_) => return Lookup::Unknown,
+            }
+        }
+        match unknown {
+            true => Lookup::Unknown,
+            false => Lookup::Gone,
+        }
+    }
+
+    /// Whether a recorded origin names just this lower object; `None` if that cannot be told.
+    pub(super) fn names(&self, value: &[u8], layer: LayerId, node: &NodeRef) -> Recorded {
+        let origin = match origin::decode(value) {
+            Decoded::Unknown => return Recorded::Unknown,
+            Decoded::Malformed => return Recorded::Malformed,
+            Decoded::Known(origin) => origin,
+        };
+        let decodes = self
+            .layer(layer)
+            .is_some_and(|l| l.capabilities().file_handles);
+        match node.file_handle() {
+            Ok(Some(handle)) if decodes => match handle == origin.handle {
+                true => Recorded::Right,
+                false => Recorded::Another,
+            },
+            _ => Recorded::Unknown,
+        }
+    }
+
+    /// The value that records `node` of `layer` as an origin, zero length where handles say nothing
+    /// (rule R233); `None` if it cannot be read.
+    pub(super) fn origin_value(&self, layer: LayerId, node: &NodeRef) -> Option<Vec<u8>> {
+        let backend = self.layer(layer)?;
+        if !backend.capabilities().file_handles {
+            return Some(Vec::new());
+        }
+        let Some(handle) = node.file_handle().ok()? else {
+            return Some(Vec::new());
+        };
+        Some(origin::encode(&Origin {
+            uuid: backend.identity().uuid.unwrap_or_default(),
+            handle,
+            upper: layer == LayerId::Upper,
+        }))
+    }
+
+    /// Longest name that the upper can hold, in bytes.
+    pub(super) fn upper_name_bytes_max(&self) -> u64 {
+        let stat = self.upper.as_ref().and_then(|u| u.statfs().ok());
+        stat.map_or(u64::MAX, |s| s.name_bytes_max)
+    }
+}
+
+/// The answer of [`Context::find`].
+pub(super) enum Lookup {
+    /// A lower is in question whose objects cannot be found by handle.
+    Unknown,
+    Gone,
+    Found(LowerObject),
+}
+
+/// A subdirectory, if there is one of this name.
+fn directory(
+    root: &NodeRef,
+    name: &str,
+) -> std::result::Result<Option<NodeRef>, BackendError> {
+    match root.lookup(&Name::new(name)?)? {
+        Some(Entry::Node(node, meta)) if meta.is_dir() => Ok(Some(node)),
+        _ => Ok(None),
+    }
+}
+
+/// The raw value of an overlay attribute, where it can be read.
+pub(super) fn attr_of(node: &NodeRef, attr: OverlayAttr) -> Option<Vec<u8>> {
+    node.overlay_attr(attr).ok().flatten()
+}
