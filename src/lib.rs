@@ -15,6 +15,7 @@
 pub(crate) mod acl;
 pub mod backend;
 pub mod check;
+mod credentials;
 mod errno;
 mod error;
 mod meta;
@@ -28,10 +29,11 @@ pub mod testing;
 mod xattr_name;
 
 pub use backend::dir::{DirLayer, DirLayerOptions};
+pub use credentials::{CapabilitySet, Credentials};
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, LayerId, Result};
 pub use meta::{DeviceId, FileType, InodeFlags, Metadata, SetAttr, SetTime, StatFs, Timestamp};
-pub use op::{EntryInfo, Op, OpenOptions, Outcome, RenameFlags};
+pub use op::{EntryInfo, Op, OpenOptions, Outcome, READ_BYTES_MAX, RenameFlags};
 pub use overlay::apply::Session;
 pub use overlay::changes::Change;
 pub use overlay::copy_layer::{CopyLayerReport, copy_layer};
@@ -50,5 +52,6 @@ pub use rules::config::{Fsync, RedirectDir, UuidMode, Verity, Xino};
 pub use rules::explain::{Fate, Held, HiddenBy, HidingKind};
 pub use rules::plan::{Cost, Obj, Place, Plan, PlanObject, PlannedStep, Role, Step};
 pub use rules::redirect::REDIRECT_BYTES_MAX;
+pub use rules::warning::{Warning, WarningReason};
 pub use rules::{DOCKER_LAYERS_MAX, LOWER_LAYERS_MAX};
 pub use xattr_name::{OverlayAttr, XATTR_NAME_BYTES_MAX, XattrName, XattrNamespace};

@@ -6,9 +6,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::backend::{AllocateMode, XattrMode};
+use crate::credentials::Credentials;
 use crate::meta::{DeviceId, FileType, Metadata, SetAttr, StatFs};
 use crate::path::Name;
 use crate::xattr_name::XattrName;
+
+/// Most bytes that one reading [`Op`] answers, whatever length it asks for.
+pub const READ_BYTES_MAX: u64 = 64 << 20;
 
 /// How to open a file; the words of [`std::fs::OpenOptions`], the rules of `open(2)`.
 ///
@@ -284,9 +288,23 @@ pub enum Op {
     HandleLink { slot: u8, to: PathBuf },
     /// Closes; `EBADF` for an empty slot, as in every `Handle...` operation.
     HandleClose { slot: u8 },
+
+    /// Does `op` on behalf of `caller`; see [`Overlay::as_caller`](crate::Overlay::as_caller). Of
+    /// several in each other, the innermost counts. A file that it opens in a slot is used by whoever
+    /// uses the slot.
+    As { caller: Credentials, op: Box<Op> },
 }
 
 impl Op {
+    /// This operation on behalf of `caller`.
+    #[must_use]
+    pub fn run_as(self, caller: &Credentials) -> Op {
+        Op::As {
+            caller: caller.clone(),
+            op: Box::new(self),
+        }
+    }
+
     /// The path, and the second one of a rename, link or copy; `None` for what works on the whole union
     /// or on an open file.
     #[must_use]
@@ -326,12 +344,13 @@ impl Op {
             | Op::HandleSync { .. }
             | Op::HandleClose { .. } => (None, None),
             Op::StatFs | Op::Sync => (None, None),
+            Op::As { op, .. } => op.paths(),
         }
     }
 
     /// The operation's name, such as `"rename"`, as errors carry it.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Op::Metadata { follow: true, .. } => "metadata",
             Op::Metadata { follow: false, .. } => "symlink_metadata",
@@ -368,6 +387,7 @@ impl Op {
             Op::HandleSync { .. } => "file.sync",
             Op::HandleLink { .. } => "file.link",
             Op::HandleClose { .. } => "file.close",
+            Op::As { op, .. } => op.name(),
         }
     }
 }

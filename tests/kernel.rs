@@ -65,6 +65,7 @@ fn mixed(upper: Fs, lowers: &[Fs]) -> Layout {
     Layout {
         upper,
         lowers: lowers.to_vec(),
+        options: Vec::new(),
     }
 }
 
@@ -164,10 +165,7 @@ fn kernel_equals_itself_on_ext4() {
 
 #[test]
 fn kernel_equals_itself_on_xfs_over_ext4() {
-    let layout = Layout {
-        upper: Fs::Xfs,
-        lowers: vec![Fs::Ext4, Fs::Xfs],
-    };
+    let layout = mixed(Fs::Xfs, &[Fs::Ext4, Fs::Xfs]);
     run(Campaign::new("xfs over ext4", layout, Profile::root()));
 }
 
@@ -199,9 +197,8 @@ fn kernel_equals_itself_on_btrfs() {
 #[test]
 fn kernel_equals_itself_with_all_features() {
     let profile = Profile::root().redirects(true);
-    let mut campaign = Campaign::new("features", Layout::same(Fs::Ext4), profile);
-    campaign.options = ["index=on", "metacopy=on"].map(String::from).to_vec();
-    run(campaign);
+    let layout = Layout::same(Fs::Ext4).options(&["index=on", "metacopy=on"]);
+    run(Campaign::new("features", layout, profile));
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod support;
 
 #[path = "rules/atomic.rs"]
 mod atomic;
+#[path = "rules/callers.rs"]
+mod callers;
 #[path = "rules/copy_up.rs"]
 mod copy_up;
 #[path = "rules/create.rs"]

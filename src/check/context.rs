@@ -12,7 +12,7 @@ use crate::overlay::peek::Peeked;
 use crate::path::Name;
 use crate::rules::Features;
 use crate::rules::check::hints::Recorded;
-use crate::rules::config::RedirectDir;
+use crate::rules::config::{Facts, RedirectDir};
 use crate::rules::origin::{self, Decoded, Origin};
 use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
@@ -66,7 +66,12 @@ impl Context {
             .metacopy(true);
         let open = |options| Core::new(lowers.to_vec(), upper.cloned(), options);
         let (mounted, core) = (open(asked)?, open(all)?);
-        let features = options.features(core.namespace);
+        let facts = Facts {
+            namespace: core.namespace,
+            has_upper: upper.is_some(),
+            storable: upper.is_none_or(|u| u.capabilities().overlay_attrs),
+        };
+        let features = options.settle(&facts).features;
         Ok(Context {
             lowers: lowers.to_vec(),
             upper: upper.cloned(),

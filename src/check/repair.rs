@@ -88,6 +88,7 @@ impl Repair<'_> {
                 bound: (*bound).clone(),
                 effects: Vec::new(),
                 segments: Vec::new(),
+                unstorable: Errno::EIO,
             };
             core.execute_alone(prepared)
                 .map_err(|e| e.into_error("repair", &finding.path))?;

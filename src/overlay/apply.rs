@@ -7,16 +7,13 @@ use std::path::Path;
 use crate::backend::{Access, NewKind, XattrMode};
 use crate::errno::Errno;
 use crate::error::{Error, Result};
-use crate::op::{EntryInfo, Op, OpenOptions, Outcome};
+use crate::op::{EntryInfo, Op, OpenOptions, Outcome, READ_BYTES_MAX};
 use crate::overlay::core::{Core, Res};
 use crate::overlay::file::File;
 use crate::overlay::mutate::Spec;
 use crate::overlay::ops::Run;
 use crate::overlay::union::{Overlay, mknod_kind};
 use crate::rules::plan::{Plan, Step};
-
-/// Most bytes that one reading [`Op`] answers, whatever length it asks for.
-const READ_BYTES_MAX: u64 = 64 << 20;
 
 impl Overlay {
     /// Does what `op` says. The `Handle...` operations need a [`Session`]; here they are `EBADF`.
@@ -36,6 +33,9 @@ impl Overlay {
     /// # Errors
     /// Those that `apply` would give, as far as they can be told before anything is done.
     pub fn plan(&self, op: &Op) -> Result<Plan> {
+        if let Op::As { caller, op } = op {
+            return self.as_caller(caller).plan(op);
+        }
         let mut plan = Plan::default();
         let planned = plan_op(&self.core, op, &mut plan).map_err(|e| named(e, op));
         planned?;
@@ -241,6 +241,13 @@ impl Session {
                 Some(_) => Ok(Outcome::Done),
                 None => Err(named(Errno::EBADF.into(), op)),
             },
+            Op::As { caller, op } => {
+                let own = self.overlay.clone();
+                self.overlay = own.as_caller(caller);
+                let done = self.apply(op);
+                self.overlay = own;
+                done
+            }
             Op::HandleRead { slot, .. }
             | Op::HandleWrite { slot, .. }
             | Op::HandleMetadata { slot }
@@ -250,7 +257,10 @@ impl Session {
             | Op::HandleSync { slot }
             | Op::HandleLink { slot, .. } => match self.handles.get(slot) {
                 None => Err(named(Errno::EBADF.into(), op)),
-                Some(file) => file_op(&self.overlay, file, op),
+                Some(file) => {
+                    let file = file.with_core(self.overlay.core.clone());
+                    file_op(&self.overlay, &file, op)
+                }
             },
             _ => path_op(&self.overlay, op),
         }

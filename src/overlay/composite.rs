@@ -141,7 +141,7 @@ pub(crate) fn copy(core: &Arc<Core>, base: &Arc<Inode>, from: &Path, to: &Path) 
         let _tree = core.read();
         if let Ok(existing) = core.walk_path(base, to, true) {
             let other = core.metadata(&existing)?;
-            let same = core.is_same(&existing, source.inode())?;
+            let same = existing.is_same(source.inode());
             if same || (other.dev, other.ino) == (meta.dev, meta.ino) {
                 return Err(Errno::EINVAL.into());
             }

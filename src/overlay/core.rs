@@ -2,28 +2,33 @@
 //!
 //! # Locks, in the order in which they are taken
 //!
-//! 1. [`Inode::copy_up`] of the object being copied up (data are staged under it, nothing else is
+//! 1. [`Object::copy_up`](crate::overlay::inode::Object) of the object being copied up (data are staged under it, nothing else is
 //!    held, so neither readers nor writers elsewhere wait).
 //! 2. `tree`: read for looking things up, write for changing them. Not held while file data are
 //!    read, written or staged. Never taken twice by one thread.
-//! 3. [`Inode::append`].
-//! 4. The small locks inside an [`Inode`] and the cache, each held for a few instructions and never
+//! 3. [`Object::append`](crate::overlay::inode::Object).
+//! 4. The small locks inside an [`Inode`], the table of objects and the cache, each held for a few instructions and never
 //!    while another is taken (parent and child places are read one after the other).
 //!
 //! Backends lock for themselves below all of these.
 
 use std::collections::{HashSet, VecDeque};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::backend::{BackendError, FsId, FsIdentity, LayerBackend, NodeRef, UpperBackend};
+use crate::credentials::Credentials;
 use crate::errno::Errno;
 use crate::error::{Error, LayerId, Result};
 use crate::meta::DeviceId;
 use crate::overlay::inode::{Inode, Lower, Place, State};
+use crate::overlay::objects::Objects;
 use crate::overlay::options::OverlayOptions;
 use crate::path::Name;
 use crate::rules::Features;
+use crate::rules::config::Facts;
+use crate::rules::warning::Warning;
 use crate::rules::whiteout::{Opacity, opacity};
 use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
@@ -117,14 +122,32 @@ pub(crate) struct LowerLayer {
     pub(crate) has_xattr_whiteouts: AtomicBool,
 }
 
+/// One caller's view of a union: what the engine's operations are methods of. Views of one union
+/// share everything but the caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Core {
+    shared: Arc<Shared>,
+    /// On whose behalf operations run; `None`: the mounter, who may do anything (rule R286).
+    pub(crate) caller: Option<Arc<Credentials>>,
+}
+
+impl Deref for Core {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 /// The layers, locks and caches of one union.
 #[derive(Debug)]
-pub(crate) struct Core {
+pub(crate) struct Shared {
     pub(crate) lowers: Vec<LowerLayer>,
     pub(crate) upper: Option<Arc<dyn LayerBackend>>,
     pub(crate) work: Option<NodeRef>,
     pub(crate) options: OverlayOptions,
     pub(crate) features: Features,
+    /// What was adjusted when the union was opened.
+    pub(crate) warnings: Vec<Warning>,
     pub(crate) namespace: XattrNamespace,
     /// What the union is as a layer of another one.
     pub(crate) identity: FsIdentity,
@@ -134,6 +157,7 @@ pub(crate) struct Core {
     root: Arc<Inode>,
     tree: RwLock<()>,
     recent: Mutex<VecDeque<Arc<Inode>>>,
+    pub(crate) objects: Arc<Objects>,
     next_id: AtomicU64,
     next_temp: AtomicU64,
     /// Layer roots; meeting one inside another layer is a loop (rule R016).
@@ -186,6 +210,13 @@ impl Core {
             })?),
             None => None,
         };
+        let settled = options.settle(&Facts {
+            namespace,
+            has_upper: upper.is_some(),
+            storable: upper
+                .as_ref()
+                .is_none_or(|u| u.capabilities().overlay_attrs),
+        });
         static NEXT_DEV: AtomicU64 = AtomicU64::new(1);
         let devices = u64::try_from(filesystems.len()).unwrap_or(0) + 1;
         let dev_minor = NEXT_DEV.fetch_add(devices, Ordering::Relaxed);
@@ -198,16 +229,14 @@ impl Core {
                 has_xattr_whiteouts: AtomicBool::new(false),
             })
             .collect();
-        let storable = upper
-            .as_ref()
-            .is_none_or(|u| u.capabilities().overlay_attrs);
         let root = root_inode(&lowers, upper.as_ref(), &roots)?;
-        Ok(Arc::new(Core {
+        let shared = Shared {
             same_fs: filesystems.len() == 1,
             lowers,
             upper,
             work,
-            features: options.features(namespace, storable),
+            features: settled.features,
+            warnings: settled.warnings,
             options,
             namespace,
             identity: FsIdentity::new(FsId::unique(), namespace),
@@ -215,12 +244,32 @@ impl Core {
             root,
             tree: RwLock::new(()),
             recent: Mutex::new(VecDeque::new()),
+            objects: Arc::default(),
             next_id: AtomicU64::new(2),
             next_temp: AtomicU64::new(1),
             traps: roots.traps,
+        };
+        Ok(Arc::new(Core {
+            shared: Arc::new(shared),
+            caller: None,
         }))
     }
 
+    /// The same union for another caller.
+    pub(crate) fn for_caller(&self, caller: Option<&Credentials>) -> Arc<Core> {
+        Arc::new(Core {
+            shared: self.shared.clone(),
+            caller: caller.map(|c| Arc::new(c.clone())),
+        })
+    }
+
+    /// Whether both are views of one union.
+    pub(crate) fn is_view_of(&self, other: &Core) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl Shared {
     pub(crate) fn root(&self) -> &Arc<Inode> {
         &self.root
     }

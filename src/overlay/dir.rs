@@ -66,7 +66,7 @@ impl Dir {
         flags: RenameFlags,
     ) -> Result<()> {
         let (from, to) = (from.as_ref(), to.as_ref());
-        let renamed = if Arc::ptr_eq(&self.core, &to_dir.core) {
+        let renamed = if self.core.is_view_of(&to_dir.core) {
             self.core
                 .rename(Run::Apply, (&self.inode, &to_dir.inode), from, to, flags)
         } else {

@@ -83,7 +83,7 @@ impl Core {
             let other = segment.inode.clone();
             // A second object (of an exchange): held too if that is possible at once; waiting could
             // deadlock, and without it the worst is that two threads copy and one copy is dropped.
-            let _second = if Arc::ptr_eq(&other, held) {
+            let _second = if other.is_same(held) {
                 None
             } else {
                 match other.copy_up.try_lock() {

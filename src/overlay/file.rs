@@ -32,7 +32,12 @@ pub(crate) struct Real {
 ///
 /// Dropping closes it; [`File::close`] does the same and says so.
 pub struct File {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
+    open: Arc<Open>,
+}
+
+/// What is open; shared by the views of a file for several callers.
+struct Open {
     inode: Arc<Inode>,
     real: RwLock<Real>,
     read: bool,
@@ -45,8 +50,8 @@ impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("File")
             .field("path", &self.path())
-            .field("read", &self.read)
-            .field("write", &self.write)
+            .field("read", &self.open.read)
+            .field("write", &self.open.write)
             .finish_non_exhaustive()
     }
 }
@@ -65,35 +70,46 @@ impl File {
             _ => Access::Read,
         };
         let real = open_real(&inode, access)?;
-        Ok(File {
-            core,
+        let open = Open {
             inode,
             real: RwLock::new(real),
             read,
             write,
             append: options.append,
             position: Mutex::new(0),
+        };
+        Ok(File {
+            core,
+            open: Arc::new(open),
         })
+    }
+
+    /// The same open file in another view of its union.
+    pub(crate) fn with_core(&self, core: Arc<Core>) -> File {
+        File {
+            core,
+            open: self.open.clone(),
+        }
     }
 
     /// Empties a file just opened with `truncate`; its times change even if it is empty already.
     pub(crate) fn truncate_opened(&self) -> Res<()> {
-        let real = if self.write {
+        let real = if self.open.write {
             self.real()?
         } else {
-            open_real(&self.inode, Access::Write)?
+            open_real(&self.open.inode, Access::Write)?
         };
         real.file.set_len(0).in_layer(real.layer)
     }
 
     pub(crate) fn inode(&self) -> &Arc<Inode> {
-        &self.inode
+        &self.open.inode
     }
 
     /// The path under which the file is, or was last, visible; for messages.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.inode.path()
+        self.open.inode.path()
     }
 
     fn fail<T>(&self, op: &'static str, result: Res<T>) -> Result<T> {
@@ -103,20 +119,25 @@ impl File {
     /// The real file now: a lower's is exchanged for the upper's once there is one.
     pub(crate) fn real(&self) -> Res<Real> {
         let real = self
+            .open
             .real
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        if real.layer == LayerId::Upper || self.inode.upper().is_none() {
+        if real.layer == LayerId::Upper || self.open.inode.upper().is_none() {
             return Ok(real);
         }
-        let fresh = open_real(&self.inode, Access::Read)?;
-        *self.real.write().unwrap_or_else(PoisonError::into_inner) = fresh.clone();
+        let fresh = open_real(&self.open.inode, Access::Read)?;
+        *self
+            .open
+            .real
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = fresh.clone();
         Ok(fresh)
     }
 
     fn writable(&self) -> Res<Real> {
-        if self.write {
+        if self.open.write {
             self.real()
         } else {
             Err(Errno::EBADF.into())
@@ -132,7 +153,7 @@ impl File {
     }
 
     fn try_read(&self, buf: &mut [u8], offset: u64) -> Res<usize> {
-        if !self.read {
+        if !self.open.read {
             return Err(Errno::EBADF.into());
         }
         let real = self.real()?;
@@ -151,13 +172,14 @@ impl File {
     /// Answers how much was written and where.
     fn try_write(&self, buf: &[u8], offset: u64) -> Res<(usize, u64)> {
         let real = self.writable()?;
-        if !self.append {
+        if !self.open.append {
             return Ok((
                 real.file.write_at(buf, offset).in_layer(real.layer)?,
                 offset,
             ));
         }
         let _one = self
+            .open
             .inode
             .append
             .lock()
@@ -187,7 +209,7 @@ impl File {
     /// # Errors
     /// What the layer gives.
     pub fn metadata(&self) -> Result<Metadata> {
-        self.fail("file.metadata", self.core.metadata(&self.inode))
+        self.fail("file.metadata", self.core.metadata(&self.open.inode))
     }
 
     /// The first range of data at or behind `offset`; `None` if only a hole follows.
@@ -209,10 +231,10 @@ impl File {
     /// `EINVAL` if not opened for writing, or for a size that no file can have; others.
     pub fn set_len(&self, len: u64) -> Result<()> {
         let set = || {
-            if !self.write || i64::try_from(len).is_err() {
+            if !self.open.write || i64::try_from(len).is_err() {
                 return Err(Fail::from(Errno::EINVAL));
             }
-            self.core.permit(&self.inode, Change::Truncate)?;
+            self.core.permit(&self.open.inode, Change::Truncate)?;
             let real = self.real()?;
             real.file.set_len(len).in_layer(real.layer)
         };
@@ -243,7 +265,7 @@ impl File {
     /// # Errors
     /// `EROFS`, `EPERM`; `EEXIST` for a lower file that was removed meanwhile (rule R132).
     pub fn set_attr(&self, attr: &SetAttr) -> Result<()> {
-        self.fail("file.set_attr", self.core.set_attr(&self.inode, attr))
+        self.fail("file.set_attr", self.core.set_attr(&self.open.inode, attr))
     }
 
     /// The value of an extended attribute.
@@ -251,7 +273,7 @@ impl File {
     /// # Errors
     /// `NoXattr` and others.
     pub fn xattr(&self, name: &XattrName) -> Result<Vec<u8>> {
-        self.fail("file.get_xattr", self.core.xattr(&self.inode, name))
+        self.fail("file.get_xattr", self.core.xattr(&self.open.inode, name))
     }
 
     /// Sets (`Some`) or removes an extended attribute.
@@ -266,7 +288,7 @@ impl File {
     ) -> Result<()> {
         let set = self
             .core
-            .mutate(|b| b.set_xattr(&self.inode, name, value, mode))
+            .mutate(|b| b.set_xattr(&self.open.inode, name, value, mode))
             .map(|_| ());
         self.fail("file.set_xattr", set)
     }
@@ -339,7 +361,11 @@ impl io::Read for File {
 
 impl io::Read for &File {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut position = self
+            .open
+            .position
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let n = self.read_at(buf, *position)?;
         *position += n as u64;
         Ok(n)
@@ -357,7 +383,11 @@ impl io::Write for File {
 
 impl io::Write for &File {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut position = self
+            .open
+            .position
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let written = self.try_write(buf, *position);
         let (n, at) = self.fail("file.write", written)?;
         *position = at + n as u64;
@@ -376,7 +406,11 @@ impl io::Seek for File {
 
 impl io::Seek for &File {
     fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
-        let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut position = self
+            .open
+            .position
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let new = match to {
             io::SeekFrom::Start(at) => Some(at),
             io::SeekFrom::Current(by) => position.checked_add_signed(by),

@@ -1,12 +1,16 @@
-//! The engine's nodes: one per visible object that is in use.
+//! The engine's nodes: an [`Inode`] for each visible name that is in use, an [`Object`] for what it
+//! names.
 //!
-//! An [`Inode`] keeps its identity across rename, removal and copy-up. Who may change what:
+//! Names of one file share its object, so what happens through one of them shows through all; which
+//! names are of one file, [`Objects`](crate::overlay::objects::Objects) tells. Both keep their identity
+//! across rename, removal and copy-up. A directory has one name. Who may change what:
 //! - `state` and `place`: only under the tree's write lock (or before the inode is shared).
 //! - `children`: under its own lock; an entry is a hint that may be dead, never a wrong answer, as
 //!   every change of the directory through the engine updates it under the tree's write lock.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::ops::Deref;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
@@ -24,7 +28,7 @@ pub(crate) struct Lower {
 }
 
 /// What a visible object is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     /// The upper object, if there is one.
     pub(crate) upper: Option<NodeRef>,
@@ -76,7 +80,7 @@ impl State {
     }
 }
 
-/// Where an object is visible.
+/// Where a name is.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     /// The root of the union.
@@ -87,14 +91,12 @@ pub(crate) enum Place {
     Gone(Option<(Arc<Inode>, Name)>),
 }
 
-/// A visible object in use.
-pub(crate) struct Inode {
+/// What one or several visible names stand for.
+pub(crate) struct Object {
     /// Unique within the union for as long as the object is in use.
     pub(crate) id: u64,
     pub(crate) file_type: FileType,
     state: RwLock<State>,
-    place: Mutex<Place>,
-    children: Mutex<HashMap<Name, Weak<Inode>>>,
     /// Held while the object is copied up; taken before the tree's lock.
     pub(crate) copy_up: Mutex<()>,
     /// Held from finding the end of the file to writing there, by writes that append.
@@ -105,23 +107,21 @@ pub(crate) struct Inode {
     pub(crate) origin: OnceLock<Option<Lower>>,
 }
 
-impl std::fmt::Debug for Inode {
+impl std::fmt::Debug for Object {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inode")
+        f.debug_struct("Object")
             .field("id", &self.id)
-            .field("path", &self.path())
-            .finish()
+            .field("file_type", &self.file_type)
+            .finish_non_exhaustive()
     }
 }
 
-impl Inode {
-    pub(crate) fn new(id: u64, file_type: FileType, state: State, place: Place) -> Arc<Self> {
-        Arc::new(Inode {
+impl Object {
+    pub(crate) fn new(id: u64, file_type: FileType, state: State) -> Arc<Self> {
+        Arc::new(Object {
             id,
             file_type,
             state: RwLock::new(state),
-            place: Mutex::new(place),
-            children: Mutex::new(HashMap::new()),
             copy_up: Mutex::new(()),
             append: Mutex::new(()),
             flags: OnceLock::new(),
@@ -153,6 +153,54 @@ impl Inode {
     pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// A visible name in use. It dereferences to the object that it stands for.
+pub(crate) struct Inode {
+    object: Arc<Object>,
+    place: Mutex<Place>,
+    children: Mutex<HashMap<Name, Weak<Inode>>>,
+}
+
+impl Deref for Inode {
+    type Target = Object;
+    fn deref(&self) -> &Object {
+        &self.object
+    }
+}
+
+impl std::fmt::Debug for Inode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inode")
+            .field("id", &self.id)
+            .field("path", &self.path())
+            .finish()
+    }
+}
+
+impl Inode {
+    /// A name of an object that has no other in use.
+    pub(crate) fn new(id: u64, file_type: FileType, state: State, place: Place) -> Arc<Self> {
+        Inode::of(Object::new(id, file_type, state), place)
+    }
+
+    /// A name of an object.
+    pub(crate) fn of(object: Arc<Object>, place: Place) -> Arc<Self> {
+        Arc::new(Inode {
+            object,
+            place: Mutex::new(place),
+            children: Mutex::new(HashMap::new()),
+        })
+    }
+
+    pub(crate) fn object(&self) -> &Arc<Object> {
+        &self.object
+    }
+
+    /// True if both are names of one object.
+    pub(crate) fn is_same(&self, other: &Inode) -> bool {
+        Arc::ptr_eq(&self.object, &other.object)
+    }
 
     pub(crate) fn place(&self) -> Place {
         self.place
@@ -178,7 +226,7 @@ impl Inode {
         }
     }
 
-    /// True once the object has no name any more.
+    /// True once the object has lost this name.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self.place(), Place::Gone(_))
     }

@@ -8,7 +8,7 @@ use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::Metadata;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
-use crate::overlay::inode::{Inode, Lower, Place, State};
+use crate::overlay::inode::{Inode, Lower, State};
 use crate::path::Name;
 use crate::rules::origin::{self, Decoded};
 use crate::rules::resolve::{Attrs, Fact, Lookup, Observed, Position};
@@ -58,6 +58,16 @@ impl Seen<'_> {
     }
 }
 
+/// What a lookup found to be visible.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// Attributes of the real object.
+    pub(crate) real: Metadata,
+    /// Attributes of the topmost lower.
+    pub(crate) lower: Option<Metadata>,
+    pub(crate) state: State,
+}
+
 /// The node found last in a layer, with its attributes.
 type Taken = (NodeRef, Metadata);
 
@@ -78,10 +88,8 @@ impl Core {
             None => Ok(Found::Nothing {
                 whiteout: lookup.opaque,
             }),
-            Some((file_type, state)) => {
-                let place = Place::At(dir.clone(), name.clone());
-                let inode = Inode::new(self.new_id(), file_type, state, place);
-                let inode = dir.adopt(name, &inode);
+            Some(made) => {
+                let inode = self.name(dir, name, made)?;
                 self.keep(&inode);
                 Ok(Found::Inode(inode))
             }
@@ -103,7 +111,7 @@ impl Core {
         dir: &Arc<Inode>,
         name: &Name,
         seen: &mut dyn FnMut(Seen<'_>),
-    ) -> Res<(Lookup, Option<(crate::meta::FileType, State)>)> {
+    ) -> Res<(Lookup, Option<Made>)> {
         let parent = dir.state();
         let mut lookup = Lookup::new(name, self.features);
         let mut upper: Option<Taken> = None;
@@ -179,13 +187,13 @@ impl Core {
         } else {
             false
         };
-        let Some((real, real_meta)) = upper
+        let Some((node, real)) = upper
             .clone()
             .or_else(|| Some((lowers.first()?.node.clone(), first_meta.clone()?)))
         else {
             return Ok((lookup, None));
         };
-        let is_dir = real_meta.is_dir();
+        let is_dir = real.is_dir();
         let (mut impure, mut origin_mark) = (false, false);
         let layer = match (&upper, lowers.first()) {
             (None, Some(l)) => LayerId::Lower(l.layer),
@@ -193,7 +201,7 @@ impl Core {
         };
         if is_dir {
             origin_mark = usize::from(upper.is_some()) + lowers.len() > 1
-                || real
+                || node
                     .overlay_attr(OverlayAttr::Origin)
                     .in_layer(layer)?
                     .is_some();
@@ -211,11 +219,12 @@ impl Core {
             origin_recorded: false,
             xattr_whiteouts: lookup.xattr_whiteouts,
             metacopy: upper.is_some() && upper_metacopy,
-            hard_linked: !is_dir && first_meta.is_some_and(|m| m.nlink > 1),
+            hard_linked: !is_dir && first_meta.as_ref().is_some_and(|m| m.nlink > 1),
             upper: upper.map(|(node, _)| node),
             lowers: lowers.into(),
         };
-        Ok((lookup, Some((real_meta.file_type, state))))
+        let lower = first_meta;
+        Ok((lookup, Some(Made { real, lower, state })))
     }
 
     /// Asks one layer for the path of a lookup, from the directory `base`.

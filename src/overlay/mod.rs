@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod build;
+pub(crate) mod caller;
 pub(crate) mod changes;
 pub(crate) mod composite;
 pub(crate) mod copier;
@@ -15,6 +16,7 @@ pub(crate) mod inode;
 pub(crate) mod lookup;
 pub(crate) mod mutate;
 pub(crate) mod nested;
+pub(crate) mod objects;
 pub(crate) mod open;
 pub(crate) mod opening;
 pub(crate) mod ops;

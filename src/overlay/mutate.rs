@@ -45,22 +45,6 @@ pub(crate) struct Spec {
 type Born = (NewNode, Vec<(XattrName, Vec<u8>)>);
 
 impl Core {
-    /// Whether two visible objects are one: the same inode in use, or two names of one upper object.
-    pub(crate) fn is_same(&self, a: &Arc<Inode>, b: &Arc<Inode>) -> Res<bool> {
-        if Arc::ptr_eq(a, b) {
-            return Ok(true);
-        }
-        let (Some(x), Some(y)) = (a.upper(), b.upper()) else {
-            return Ok(false);
-        };
-        if a.is_dir() || b.is_dir() {
-            return Ok(false);
-        }
-        let x = x.metadata().in_layer(LayerId::Upper)?;
-        let y = y.metadata().in_layer(LayerId::Upper)?;
-        Ok(x.nlink > 1 && x.ino == y.ino)
-    }
-
     /// The object as it will be: mode and owner by the directory's bits and lists (rules R116, R117).
     fn born(&self, dir: &Inode, spec: &Spec) -> Res<Born> {
         let state = dir.state();
@@ -68,7 +52,8 @@ impl Core {
         let real = state.real().ok_or(Errno::ENOENT)?;
         let meta = real.metadata().in_layer(layer)?;
         let is_dir = spec.kind.file_type().is_dir();
-        let mut mode = spec.mode & 0o7777;
+        let caller = self.caller.as_deref();
+        let (uid, gid, mut mode) = create::inherit(&meta, caller, is_dir, spec.mode & 0o7777);
         let mut xattrs = Vec::new();
         let mut default = None;
         if spec.kind.file_type().is_symlink() {
@@ -76,7 +61,7 @@ impl Core {
         } else {
             default = real.xattr(&XattrName::new(acl::DEFAULT)?).in_layer(layer)?;
             match &default {
-                None => mode &= !self.options.umask,
+                None => mode &= !caller.map_or(self.options.umask, |c| c.umask),
                 Some(default) => {
                     let parsed = Acl::parse(default).in_layer_errno(layer)?;
                     if let Some(acl) = parsed {
@@ -93,12 +78,11 @@ impl Core {
         if is_dir && let Some(default) = default {
             xattrs.push((XattrName::new(acl::DEFAULT)?, default));
         }
-        let (gid, mode) = create::inherit_group(meta.mode, meta.gid, is_dir, mode);
         Ok((
             NewNode {
                 kind: spec.kind.clone(),
                 mode,
-                uid: None,
+                uid,
                 gid,
             },
             xattrs,
@@ -247,7 +231,13 @@ impl Build<'_> {
         let over_whiteout = target.found.is_whiteout();
         let commit = create::plan_link(&mut self.plan, object, place, over_whiteout, temp);
         let (dir, name, source) = (target.dir.clone(), target.name.clone(), source.clone());
-        self.then(commit, move |_| {
+        let objects = self.core.objects.clone();
+        self.then(commit, move |nodes| {
+            // From now on it can be met under several names. If its number cannot be told, which nothing
+            // suggests after a link to it, the new name is of an object of its own.
+            if let Some(Ok(meta)) = bound(nodes, object).map(|node| node.metadata()) {
+                objects.insert(&[(0, meta.ino)], source.object());
+            }
             if unnamed {
                 source.set_place(InodePlace::At(dir.clone(), name.clone()));
                 dir.set_child(&name, &source);

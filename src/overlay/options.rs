@@ -5,9 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::rules::Features;
-use crate::rules::config::{Fsync, RedirectDir, Requested, UuidMode, Verity, Xino};
-use crate::xattr_name::XattrNamespace;
+use crate::rules::config::{Facts, Fsync, RedirectDir, Requested, Settled, UuidMode, Verity, Xino};
 
 /// How far a copy-up has come.
 #[derive(Debug)]
@@ -146,10 +144,9 @@ impl OverlayOptions {
         self
     }
 
-    /// The features of a union whose attributes are in `namespace`; `storable`: its upper, if there is
-    /// one, can store them.
-    pub(crate) fn features(&self, namespace: XattrNamespace, storable: bool) -> Features {
-        self.requested.settle(namespace, storable)
+    /// What is in force under these circumstances.
+    pub(crate) fn settle(&self, facts: &Facts) -> Settled {
+        self.requested.settle(facts)
     }
 }
 

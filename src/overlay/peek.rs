@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Entry, NodeRef};
+use crate::backend::NodeRef;
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::Metadata;
 use crate::overlay::core::{Core, InLayer, Res};
-use crate::overlay::inode::{Inode, Place, State};
-use crate::overlay::lookup::Seen;
+use crate::overlay::inode::{Inode, State};
 use crate::path::Name;
-use crate::rules::resolve::Observed;
 
 /// A visible object, as it was when it was looked at.
 #[derive(Clone, Debug)]
@@ -42,26 +40,14 @@ impl Core {
         if dir.is_gone() {
             return Ok(None);
         }
-        let mut real = None;
-        let (lookup, found) = self.lookup_layers(dir, name, &mut |seen| {
-            if real.is_none() {
-                real = taken(&seen);
-            }
-        })?;
-        let Some((file_type, state)) = found else {
+        let (lookup, found) = self.lookup_layers(dir, name, &mut |_| {})?;
+        let Some(made) = found else {
             return Ok(None);
         };
-        let real = match real {
-            Some(real) => real,
-            None => self.real_metadata(&state)?,
-        };
+        let (real, state) = (made.real.clone(), made.state.clone());
         let inode = match dir.child(name) {
             Some(inode) => inode,
-            None => {
-                let place = Place::At(dir.clone(), name.clone());
-                let inode = Inode::new(self.new_id(), file_type, state.clone(), place);
-                dir.adopt(name, &inode)
-            }
+            None => self.name(dir, name, made)?,
         };
         Ok(Some(Peeked {
             inode,
@@ -97,14 +83,5 @@ impl Core {
     fn real_metadata(&self, state: &State) -> Res<Metadata> {
         let node = state.real().ok_or(Errno::ENOENT)?;
         node.metadata().in_layer(self.real_layer(state))
-    }
-}
-
-/// The attributes of the first node that belongs to the answer. That node was found under its own
-/// name: a redirect only concerns what comes after it.
-fn taken(seen: &Seen<'_>) -> Option<Metadata> {
-    match (seen.observed, seen.entry) {
-        (Observed::Take, Some(Entry::Node(_, meta))) if seen.is_end() => Some(meta.clone()),
-        _ => None,
     }
 }

@@ -62,10 +62,7 @@ impl Build<'_> {
             flags,
             features: core.features,
         };
-        let same = match new.found.inode() {
-            Some(other) => core.is_same(&source, other)?,
-            None => false,
-        };
+        let same = new.found.inode().is_some_and(|other| source.is_same(other));
         let new_in_old = source.is_dir() && new.dir.is_within(&source);
         let old_in_new = new
             .found

@@ -10,6 +10,7 @@ use crate::overlay::inode::Inode;
 use crate::overlay::options::OverlayOptions;
 use crate::overlay::read::Listed;
 use crate::path::Name;
+use crate::rules::warning::Warning;
 
 /// A read-only union of layers.
 ///
@@ -101,6 +102,18 @@ impl LayerStack {
         LayerStack::from_top(layers)
     }
 
+    /// The same layers as another mount would show them: options that decide how layers are read
+    /// ([`OverlayOptions::redirect_dir`], [`OverlayOptions::metacopy`]) are minded, those about writing
+    /// have no effect.
+    ///
+    /// # Errors
+    /// As [`LayerStack::from_top`].
+    pub fn with_options(&self, options: OverlayOptions) -> Result<Self> {
+        Ok(LayerStack {
+            core: Core::new(self.layers(), None, options)?,
+        })
+    }
+
     /// The read-only layers, topmost first.
     #[must_use]
     pub fn layers(&self) -> Vec<Arc<dyn LayerBackend>> {
@@ -115,6 +128,13 @@ impl LayerStack {
             upper: self.core.upper.clone(),
             lowers: self.layers(),
         }
+    }
+
+    /// What was adjusted when the union was opened, where the kernel would mount and say so in its
+    /// log; empty if everything is in force as it was asked for.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.core.warnings
     }
 
     pub(crate) fn base(&self) -> &Arc<Inode> {

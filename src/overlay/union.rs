@@ -79,16 +79,20 @@ impl Overlay {
         })
     }
 
-    /// A union without upper: every change is `EROFS`, after the checks that come before that
-    /// (rule R215).
+    /// A union without upper, with the options of `lowers`: every change is `EROFS`, after the checks
+    /// that come before that (rule R215).
     ///
     /// # Errors
     /// As [`LayerStack::from_top`].
     pub fn read_only(lowers: &LayerStack) -> Result<Self> {
-        let core = Core::new(lowers.layers(), None, OverlayOptions::default())?;
+        let core = Core::new(lowers.layers(), None, lowers.core.options.clone())?;
         Ok(Overlay {
             stack: LayerStack { core },
         })
+    }
+
+    pub(crate) fn of_stack(stack: LayerStack) -> Self {
+        Overlay { stack }
     }
 
     /// The upper layer, if there is one.

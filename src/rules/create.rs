@@ -2,25 +2,37 @@
 //! R121, R134 to R138).
 
 use crate::backend::{NewNode, RemoveKind, RenameHow, XattrMode};
-use crate::rules::Features;
+use crate::credentials::Credentials;
+use crate::meta::Metadata;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::rules::whiteout::OPAQUE;
+use crate::rules::{Features, permission};
 use crate::xattr_name::{OverlayAttr, XattrName};
 
 const S_ISGID: u32 = 0o2000;
+const S_IXGRP: u32 = 0o010;
 
-/// Group and mode of a new object in a directory with set-group-id: the group is the directory's,
-/// a directory inherits the bit (rule R116). Answers (group, mode); `None`: the creator's own.
-pub(crate) fn inherit_group(
-    dir_mode: u32,
-    dir_gid: u32,
+/// Owner, group and mode of a new object (rule R116): the caller's, but in a directory with
+/// set-group-id the group is the directory's, a directory inherits the bit, and an executable file
+/// may have it only if the caller is in that group. `mode`: as asked for, before umask or default
+/// access list. Owner and group are `None` if they are those of the process.
+pub(crate) fn inherit(
+    dir: &Metadata,
+    caller: Option<&Credentials>,
     is_dir: bool,
     mode: u32,
-) -> (Option<u32>, u32) {
-    if dir_mode & S_ISGID == 0 {
-        return (None, mode);
+) -> (Option<u32>, Option<u32>, u32) {
+    let uid = caller.map(|c| c.uid);
+    if dir.mode & S_ISGID == 0 {
+        return (uid, caller.map(|c| c.gid), mode);
     }
-    (Some(dir_gid), if is_dir { mode | S_ISGID } else { mode })
+    let runs_as_group = mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP;
+    let mode = match is_dir {
+        true => mode | S_ISGID,
+        false if runs_as_group && !permission::keeps_set_gid(caller, dir.gid) => mode & !S_ISGID,
+        false => mode,
+    };
+    (uid, Some(dir.gid), mode)
 }
 
 /// What creation needs to know.
@@ -148,7 +160,9 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
     use super::*;
     use crate::backend::NewKind;
+    use crate::credentials::CapabilitySet;
     use crate::error::LayerId;
+    use crate::meta::FileType;
     use crate::path::Name;
 
     fn planned(kind: NewKind, change: impl FnOnce(&mut Facts)) -> Vec<String> {
@@ -226,8 +240,47 @@ mod tests {
 
     #[test]
     fn r116_set_group_id_directories() {
-        assert_eq!(inherit_group(0o755, 5, true, 0o700), (None, 0o700));
-        assert_eq!(inherit_group(0o2755, 5, true, 0o700), (Some(5), 0o2700));
-        assert_eq!(inherit_group(0o2755, 5, false, 0o700), (Some(5), 0o700));
+        let dir = |mode| Metadata {
+            gid: 5,
+            ..Metadata::new(FileType::Directory, mode)
+        };
+        let (plain, set) = (dir(0o755), dir(0o2755));
+        let out = Credentials::user(1, 2);
+        let member = out.clone().groups([5]);
+        let capable = out.clone().capabilities(CapabilitySet::FSETID);
+        let rows = [
+            (&plain, None, true, 0o700, (None, None, 0o700)),
+            (
+                &plain,
+                Some(&out),
+                false,
+                0o6755,
+                (Some(1), Some(2), 0o6755),
+            ),
+            (&set, None, true, 0o700, (None, Some(5), 0o2700)),
+            (&set, None, false, 0o2755, (None, Some(5), 0o2755)),
+            (&set, Some(&out), false, 0o700, (Some(1), Some(5), 0o700)),
+            (&set, Some(&out), false, 0o2755, (Some(1), Some(5), 0o755)),
+            (&set, Some(&out), false, 0o2745, (Some(1), Some(5), 0o2745)),
+            (&set, Some(&out), true, 0o2755, (Some(1), Some(5), 0o2755)),
+            (
+                &set,
+                Some(&member),
+                false,
+                0o2755,
+                (Some(1), Some(5), 0o2755),
+            ),
+            (
+                &set,
+                Some(&capable),
+                false,
+                0o2755,
+                (Some(1), Some(5), 0o2755),
+            ),
+        ];
+        for (dir, caller, is_dir, mode, expected) in rows {
+            let got = inherit(dir, caller, is_dir, mode);
+            assert_eq!(got, expected, "{:o} {caller:?} {is_dir} {mode:o}", dir.mode);
+        }
     }
 }

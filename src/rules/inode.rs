@@ -1,6 +1,52 @@
-//! Inode numbers, devices and link counts as the merged tree shows them (rules R249 to R257).
+//! Inode numbers, devices and link counts as the merged tree shows them (rules R249 to R257), and
+//! which names are of one inode.
 
 use crate::meta::Metadata;
+use crate::rules::Features;
+
+/// What decides by which node an object is known.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct KeyFacts {
+    pub(crate) is_dir: bool,
+    /// The union has an upper layer.
+    pub(crate) writable: bool,
+    pub(crate) features: Features,
+    /// Link count of the lower that it is made of, if there is one.
+    pub(crate) lower_nlink: Option<u64>,
+}
+
+/// Whether another name may lead to the same lower, and is then of the same object or is refused (rules
+/// R169, R302). The names of a lower hard link part when they are copied up, so they are one only
+/// where nothing is.
+pub(crate) fn known_by_lower(f: KeyFacts) -> bool {
+    match f.lower_nlink {
+        None => false,
+        Some(_) if f.is_dir => f.writable,
+        Some(nlink) if f.writable => nlink == 1 && f.features.metacopy,
+        Some(nlink) => nlink > 1,
+    }
+}
+
+/// A node of a layer: filesystem and inode number.
+pub(crate) type Node = (usize, u64);
+
+/// The nodes of an object: its upper, and the topmost of its lowers.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Nodes {
+    pub(crate) upper: Option<Node>,
+    pub(crate) lower: Option<Node>,
+}
+
+/// Whether what was `found` is the object `known` by one of its nodes (rule R169). A directory must
+/// consist of the same nodes; a file may have been copied up meanwhile, or its lower not be found
+/// again.
+pub(crate) fn is_same_object(known: Nodes, found: Nodes, is_dir: bool) -> bool {
+    if is_dir {
+        return known == found;
+    }
+    let agrees = |known: Option<Node>, found: Option<Node>| found.is_none() || found == known;
+    agrees(known.lower, found.lower) && agrees(known.upper, found.upper)
+}
 
 /// What decides the numbers of one object.
 #[derive(Debug)]
@@ -60,6 +106,53 @@ mod tests {
         let mut m = Metadata::new(file_type, 0o644);
         (m.ino, m.nlink) = (ino, nlink);
         m
+    }
+
+    #[test]
+    fn r169_r302_names_of_one_object() {
+        let by_lower = |is_dir, writable, metacopy, lower_nlink| {
+            let features = Features {
+                metacopy,
+                ..Features::DEFAULT
+            };
+            known_by_lower(KeyFacts {
+                is_dir,
+                writable,
+                features,
+                lower_nlink,
+            })
+        };
+        assert!(by_lower(true, true, false, Some(3)));
+        assert!(
+            !by_lower(true, false, false, Some(3)),
+            "nothing is copied up"
+        );
+        assert!(!by_lower(true, true, false, None), "pure upper");
+        assert!(!by_lower(false, true, true, Some(2)), "parted by copy-up");
+        assert!(by_lower(false, false, false, Some(2)));
+        assert!(!by_lower(false, true, false, Some(1)), "one name");
+        assert!(by_lower(false, true, true, Some(1)), "several redirects");
+        let (upper, other, lower) = (Some((0, 1)), Some((0, 2)), Some((1, 1)));
+        let of = |upper, lower| Nodes { upper, lower };
+        let rows = [
+            (of(upper, lower), of(upper, lower), [true, true]),
+            (of(upper, lower), of(other, lower), [false, false]),
+            (of(upper, lower), of(None, lower), [false, true]),
+            (of(upper, lower), of(upper, None), [false, true]),
+            (of(None, lower), of(upper, lower), [false, false]),
+        ];
+        for (known, found, [dir, file]) in rows {
+            assert_eq!(
+                is_same_object(known, found, true),
+                dir,
+                "{known:?} {found:?}"
+            );
+            assert_eq!(
+                is_same_object(known, found, false),
+                file,
+                "{known:?} {found:?}"
+            );
+        }
     }
 
     #[test]

@@ -14,11 +14,13 @@ pub(crate) mod inode;
 pub(crate) mod merge;
 pub(crate) mod open;
 pub(crate) mod origin;
+pub(crate) mod permission;
 pub(crate) mod plan;
 pub(crate) mod redirect;
 pub(crate) mod remove;
 pub(crate) mod rename;
 pub(crate) mod resolve;
+pub(crate) mod warning;
 pub(crate) mod whiteout;
 pub(crate) mod xattr;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::path::Path;
 
+use crate::credentials::{CapabilitySet, Credentials};
 use crate::errno::Errno;
 use crate::meta::{SetAttr, SetTime};
 use crate::op::{Op, OpenOptions, RenameFlags};
@@ -152,6 +153,21 @@ fn options(o: &OpenOptions) -> String {
     }
     if o.mode != OpenOptions::new().mode {
         out += &format!(".mode({:#o})", o.mode);
+    }
+    out
+}
+
+fn credentials(c: &Credentials) -> String {
+    let mut out = format!("Credentials::user({}, {})", c.uid, c.gid);
+    if !c.groups.is_empty() {
+        out += &format!(".groups({:?})", c.groups);
+    }
+    if c.capabilities != CapabilitySet::EMPTY {
+        let bits = c.capabilities.bits();
+        out += &format!(".capabilities(CapabilitySet::from_bits({bits:#x}))");
+    }
+    if c.umask != Credentials::root().umask {
+        out += &format!(".umask({:#05o})", c.umask);
     }
     out
 }
@@ -343,6 +359,9 @@ pub fn op_to_rust(op: &Op) -> String {
 fn handle_op_to_rust(op: &Op) -> String {
     let vec = |b: &[u8]| format!("{}.to_vec()", bytes(b));
     let (kind, slot, fields): (&str, &u8, Vec<(&str, String)>) = match op {
+        Op::As { caller, op } => {
+            return format!("{}.run_as(&{})", op_to_rust(op), credentials(caller));
+        }
         Op::HandleOpen {
             slot,
             path: p,

@@ -228,6 +228,7 @@ fn op_paths(op: &mut Op) -> Vec<&mut PathBuf> {
         Op::HardLink { from, to } | Op::Rename { from, to, .. } | Op::Copy { from, to } => {
             vec![from, to]
         }
+        Op::As { op, .. } => op_paths(op),
         _ => Vec::new(),
     }
 }

@@ -74,6 +74,7 @@ fn r252_on_several_filesystems_files_show_their_real_number() {
     let layout = Layout {
         upper: Fs::Ext4,
         lowers: vec![Fs::Xfs, Fs::Ext4],
+        options: Vec::new(),
     };
     rule()
         .on(layout)

@@ -49,22 +49,31 @@ fn r140_checks_of_names_and_types_come_first() {
 
 #[test]
 fn r141_lower_and_merged_directories_do_not_move() {
-    rule()
-        .lower(of([
-            ("/low", dir()),
-            ("/merged/f", file("")),
-            ("/full/x", file("")),
-            ("/g", file("")),
-        ]))
-        .upper(of([("/merged", dir()), ("/pure", dir())]))
-        .fails(mv("/low", "/new"), Errno::EXDEV)
-        .fails(mv("/merged", "/new"), Errno::EXDEV)
-        .fails(mv("/low", "/full"), Errno::EXDEV)
-        .fails(swap("/pure", "/low"), Errno::EXDEV)
-        .fails(swap("/low", "/pure"), Errno::EXDEV)
-        .fails(swap("/g", "/merged"), Errno::EXDEV)
-        .upper_is(&["d /merged", "d /pure"])
-        .run();
+    let modes: [&[&str]; 4] = [
+        &[],
+        &["redirect_dir=follow"],
+        &["redirect_dir=nofollow"],
+        &["redirect_dir=off"],
+    ];
+    for mode in modes {
+        rule()
+            .options(mode)
+            .lower(of([
+                ("/low", dir()),
+                ("/merged/f", file("")),
+                ("/full/x", file("")),
+                ("/g", file("")),
+            ]))
+            .upper(of([("/merged", dir()), ("/pure", dir())]))
+            .fails(mv("/low", "/new"), Errno::EXDEV)
+            .fails(mv("/merged", "/new"), Errno::EXDEV)
+            .fails(mv("/low", "/full"), Errno::EXDEV)
+            .fails(swap("/pure", "/low"), Errno::EXDEV)
+            .fails(swap("/low", "/pure"), Errno::EXDEV)
+            .fails(swap("/g", "/merged"), Errno::EXDEV)
+            .upper_is(&["d /merged", "d /pure"])
+            .run();
+    }
 }
 
 #[test]

@@ -89,6 +89,13 @@ impl Rule {
         self
     }
 
+    /// Mounts with these options.
+    pub(crate) fn options(mut self, options: &[&str]) -> Self {
+        let options = options.iter().map(|o| String::from(*o));
+        self.case.options.extend(options);
+        self
+    }
+
     pub(crate) fn userxattr(mut self) -> Self {
         self.namespace = XattrNamespace::User;
         self

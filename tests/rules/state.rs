@@ -96,6 +96,7 @@ fn r106_listed_numbers_over_several_filesystems_are_the_real_ones() {
     let layout = Layout {
         upper: Fs::Ext4,
         lowers: vec![Fs::Xfs],
+        options: Vec::new(),
     };
     rule()
         .on(layout)

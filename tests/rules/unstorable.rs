@@ -13,6 +13,7 @@ fn on_ramfs() -> Rule {
     let layout = Layout {
         upper: Fs::Ramfs,
         lowers: vec![Fs::Ext4],
+        options: Vec::new(),
     };
     // Memory layers store attributes.
     rule().on(layout).same_filesystem_only()

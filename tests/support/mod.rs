@@ -16,7 +16,7 @@ pub mod child;
 pub mod fs;
 pub mod mount;
 pub mod namespace;
+pub mod options;
 pub mod ours;
-pub mod real_fs;
 pub mod runner;
 pub mod system;

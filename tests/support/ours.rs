@@ -11,6 +11,7 @@ use layerstack::{
 };
 use std::sync::Arc;
 
+use super::options::overlay_options;
 use super::system::{Dirs, Stack, System, upper_snapshot};
 
 type Layer = Arc<dyn LayerBackend>;
@@ -41,6 +42,7 @@ pub struct DirSystem {
     session: Option<Session>,
     dirs: Dirs,
     layers: DirLayerOptions,
+    options: OverlayOptions,
     merged: SnapshotOptions,
     layer: SnapshotOptions,
 }
@@ -53,6 +55,7 @@ impl DirSystem {
             session: None,
             dirs: dirs.clone(),
             layers: DirLayerOptions::new().namespace(stack.namespace),
+            options: overlay_options(&stack.options),
             merged: stack.merged_options(),
             layer: stack.layer_options(),
         };
@@ -69,10 +72,12 @@ impl DirSystem {
         match (&self.dirs.upper, &self.dirs.work) {
             (Some(upper), Some(work)) => {
                 let upper = self.layers.open_upper(upper, work).map_err(errno)?;
-                let options = OverlayOptions::new().durable(false);
-                Overlay::with_options(&stack, upper, options).map_err(errno)
+                Overlay::with_options(&stack, upper, self.options.clone()).map_err(errno)
             }
-            _ => Overlay::read_only(&stack).map_err(errno),
+            _ => {
+                let stack = stack.with_options(self.options.clone()).map_err(errno)?;
+                Overlay::read_only(&stack).map_err(errno)
+            }
         }
     }
 
@@ -114,6 +119,7 @@ pub struct MemSystem {
     /// Topmost first.
     lowers: Vec<Arc<MemLayer>>,
     upper: Option<Arc<MemLayer>>,
+    options: OverlayOptions,
     merged: SnapshotOptions,
     layer: SnapshotOptions,
     namespace: layerstack::XattrNamespace,
@@ -137,6 +143,7 @@ impl MemSystem {
             session: None,
             lowers,
             upper,
+            options: overlay_options(&stack.options),
             merged: stack.merged_options(),
             layer: stack.layer_options(),
             namespace: stack.namespace,
@@ -156,6 +163,7 @@ impl MemSystem {
             session: None,
             lowers: case.lowers.iter().map(write).collect::<Result<_, _>>()?,
             upper: case.upper.as_ref().map(write).transpose()?,
+            options: overlay_options(&case.options),
             merged: SnapshotOptions::merged().started(started),
             layer: SnapshotOptions::layer(namespace).started(started),
             namespace,
@@ -167,9 +175,12 @@ impl MemSystem {
     fn reopen(&mut self) -> Result<(), Errno> {
         self.session = None;
         let stack = LayerStack::from_top(self.lowers.clone()).map_err(errno)?;
+        let options = self.options.clone();
         let overlay = match &self.upper {
-            Some(upper) => Overlay::new(&stack, upper.clone()),
-            None => Overlay::read_only(&stack),
+            Some(upper) => Overlay::with_options(&stack, upper.clone(), options),
+            None => stack
+                .with_options(options)
+                .and_then(|stack| Overlay::read_only(&stack)),
         };
         self.session = Some(Session::new(overlay.map_err(errno)?));
         Ok(())

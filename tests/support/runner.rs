@@ -377,7 +377,6 @@ pub struct Campaign {
     pub name: &'static str,
     pub layout: Layout,
     pub profile: Profile,
-    pub options: Vec<String>,
     pub rules: Rules,
     /// Stop after so many cases.
     pub cases: u64,
@@ -386,7 +385,7 @@ pub struct Campaign {
 }
 
 impl Campaign {
-    /// At default options; as many cases as 5 seconds allow. `KERNEL_SECONDS` changes the time.
+    /// As many cases as 5 seconds allow. `KERNEL_SECONDS` changes the time.
     pub fn new(name: &'static str, layout: Layout, profile: Profile) -> Self {
         let seconds = number_from_env("KERNEL_SECONDS").unwrap_or(5);
         Campaign {
@@ -394,7 +393,6 @@ impl Campaign {
             rules: Rules::new(&layout),
             layout,
             profile,
-            options: Vec::new(),
             cases: u64::MAX,
             time: Duration::from_secs(seconds),
         }
@@ -414,7 +412,7 @@ impl Campaign {
         let mut stats = Stats::default();
         while stats.cases < self.cases && start.elapsed() < self.time {
             let mut case = strategy.new_tree(&mut runner).expect("a case").current();
-            case.options.extend(self.options.iter().cloned());
+            case.options.extend(self.layout.options.iter().cloned());
             if self.layout.upper == Fs::Tmpfs {
                 case.ops.retain(|op| !zeroes(op));
             }

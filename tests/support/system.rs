@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use layerstack::testing::mount_point::RealFs;
 use layerstack::testing::{Case, SnapshotOptions, TreeSnapshot};
 use layerstack::{Errno, Op, Outcome, Timestamp, XattrNamespace};
 
 use super::fs::{Fs, Mounted, Workspace};
 use super::mount::{OverlayConfig, OverlayMount};
-use super::real_fs::RealFs;
 
 /// A stack that is open for operations.
 pub trait System {
@@ -37,6 +37,8 @@ pub struct Layout {
     pub upper: Fs,
     /// Used in turn for the lowers, topmost first.
     pub lowers: Vec<Fs>,
+    /// Mount options, such as `redirect_dir=on`, for every system.
+    pub options: Vec<String>,
 }
 
 impl Layout {
@@ -45,7 +47,14 @@ impl Layout {
         Layout {
             upper: fs,
             lowers: vec![fs],
+            options: Vec::new(),
         }
+    }
+
+    /// The same with mount options.
+    pub fn options(mut self, options: &[&str]) -> Self {
+        self.options = options.iter().map(|o| String::from(*o)).collect();
+        self
     }
 
     /// Every kind of filesystem in it.

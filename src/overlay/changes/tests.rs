@@ -195,8 +195,10 @@ fn r156_redirected_directories_are_compared_as_they_show() {
             .file("new/f", "2")
             .file("new/sub/g", "1")
             .file("keep/sub/sub/h", "1");
+        // Nothing is shown under two names (rule R169).
         let upper = layer()
             .whiteout("old")
+            .whiteout("keep/sub")
             .overlay_attr("new", OverlayAttr::Redirect, target)
             .file("new/mine", "1");
         let stack = overlay(upper, vec![base]);

@@ -135,6 +135,7 @@ impl Tree {
             }
         };
         match op {
+            Op::As { op, .. } => return self.guide(op, hint),
             Op::ReadDir { path } | Op::RemoveDir { path } | Op::RemoveDirAll { path } => {
                 set(path, Want::Dir, first);
             }
@@ -230,6 +231,7 @@ impl Tree {
     /// What the operation probably did.
     fn follow(&mut self, op: &Op) {
         match op {
+            Op::As { op, .. } => self.follow(op),
             Op::CreateDir { path, .. } | Op::CreateDirAll { path, .. } => {
                 self.made(path, FileType::Directory);
             }

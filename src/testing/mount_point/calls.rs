@@ -1,21 +1,23 @@
 //! The system calls behind single operations, and the composite ones.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use layerstack::backend::AllocateMode;
-use layerstack::testing::snapshot::stat_at;
-use layerstack::{
-    DeviceId, EntryInfo, Errno, FileType, Metadata, Name, OpenOptions, Outcome, RenameFlags,
-    SetAttr, SetTime, StatFs,
-};
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 
-use super::{Answer, DONE};
+use super::real_fs::{Answer, DONE};
+use crate::backend::AllocateMode;
+use crate::errno::Errno;
+use crate::meta::{DeviceId, FileType, Metadata, SetAttr, SetTime, StatFs};
+use crate::op::{EntryInfo, OpenOptions, Outcome, RenameFlags};
+use crate::path::Name;
+use crate::testing::snapshot::stat_at;
 
-pub(super) fn change_root(root: &OwnedFd) {
-    rustix::process::fchdir(root).unwrap();
-    rustix::process::chroot(".").unwrap();
+pub(super) fn change_root(root: &OwnedFd) -> Result<(), Errno> {
+    rustix::process::fchdir(root)?;
+    Ok(rustix::process::chroot(".")?)
 }
 
 pub(super) fn done(result: Result<(), Errno>) -> Answer {
@@ -73,7 +75,7 @@ pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<OwnedFd, Errno>
 pub(super) fn write(file: BorrowedFd<'_>, offset: u64, data: &[u8]) -> Answer {
     let mut done = 0;
     loop {
-        let rest = &data[done..];
+        let rest = data.get(done..).unwrap_or_default();
         done += rustix::io::pwrite(file, rest, offset + done as u64)?;
         if done == data.len() {
             return Ok(Outcome::Count(done as u64));
@@ -159,21 +161,18 @@ pub(super) fn mknod(
 pub(super) fn create_dir_all(path: &Path, mode: u32) -> Result<(), Errno> {
     not_empty(path)?;
     // As mkdir(1) with -p: one component after the other.
-    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+    let bytes = path.as_os_str().as_bytes();
     let last = bytes
         .iter()
         .rposition(|b| *b != b'/')
         .map_or(bytes.len(), |i| i + 1);
     for end in 1..=last {
-        let component = bytes[..end]
-            .rsplit(|b| *b == b'/')
-            .next()
-            .unwrap_or_default();
-        if component.is_empty() || (end < last && bytes[end] != b'/') {
+        let (head, tail) = bytes.split_at(end);
+        let component = head.rsplit(|b| *b == b'/').next().unwrap_or_default();
+        if component.is_empty() || (end < last && tail.first() != Some(&b'/')) {
             continue;
         }
-        let prefix =
-            Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&bytes[..end]));
+        let prefix = Path::new(OsStr::from_bytes(head));
         match stat_at(CWD, prefix, true) {
             Ok(meta) if meta.is_dir() => {}
             Err(Errno::ENOENT) if component != b".." && component != b"." => mkdir(prefix, mode)?,
@@ -188,10 +187,9 @@ pub(super) fn create_dir_all(path: &Path, mode: u32) -> Result<(), Errno> {
 pub(super) fn remove_dir_all(path: &Path) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // As rm(1), a symlink is not followed, with a slash behind it neither.
-    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+    let bytes = path.as_os_str().as_bytes();
     let end = bytes.iter().rposition(|b| *b != b'/').map_or(1, |i| i + 1);
-    let bare: &std::ffi::OsStr =
-        std::os::unix::ffi::OsStrExt::from_bytes(&bytes[..end.min(bytes.len())]);
+    let bare = OsStr::from_bytes(bytes.get(..end).unwrap_or(bytes));
     if stat_at(CWD, Path::new(bare), false)?.file_type.is_symlink() {
         return Err(Errno::ENOTDIR);
     }

@@ -1,77 +1,83 @@
-//! Operations on a real tree by system calls: the kernel's side of every comparison.
-//!
-//! A [`RealFs`] changes the root of its thread into the tree for each operation, so that paths, symlinks, `..` and
-//! trailing slashes are resolved by the kernel itself exactly within the tree. The thread must not
-//! share its root with others ([`in_mount_namespace`](super::namespace::in_mount_namespace)).
-//!
-//! # Order of composite operations
-//!
-//! - `CreateDirAll`: `ENOENT` for the empty path. `mkdir(path)`; on `ENOENT` the same for the parent
-//!   (as [`Path::parent`] gives it, if it is not empty) and `mkdir(path)` again. Any other failure is success if
-//!   `stat(path)` shows a directory. All directories get the same mode.
-//! - `RemoveDirAll`: `open(path, O_DIRECTORY|O_NOFOLLOW)`, else its error; the names in byte order;
-//!   each: `lstat`, then the same for a directory, `unlink` for all else; last `rmdir(path)`. The first error
-//!   ends it.
-//! - `Copy`: open `from` to read; its mode; open `to` to write, create, truncate with that mode (`0o7777`);
-//!   length of `from`; its data ranges, ascending, in pieces of at most 64 KiB; `ftruncate` if a hole
-//!   ends it; `fchmod` to the mode. Answers the length.
-//! - `SetAttr`: `chown` if uid or gid is given, `chmod` if a mode is, `utimensat` if a time is. `chmod`
-//!   of a symlink that is not followed: `EOPNOTSUPP`.
-//!
-//! # Freedoms
-//!
-//! Opening a fifo, socket or device is `ENXIO` here wherever the kernel would open it (or refuse only since
-//! the mount allows no devices), and opening a directory for reading is `EISDIR`: files are regular files.
-
-mod calls;
+//! Operations as system calls of the calling thread.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use layerstack::backend::XattrMode;
-use layerstack::testing::snapshot::stat_at;
-use layerstack::{Errno, Op, OpenOptions, Outcome, XattrName};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, XattrFlags};
 
-use calls::{
+use super::calls::{
     allocate, change_root, create_dir_all, done, mkdir, mknod, not_empty, open, owner, read_dir,
     remove_dir_all, rename_flags, rmdir, set_attr, statfs, times, write,
 };
+use super::disguise::Disguise;
+use crate::backend::XattrMode;
+use crate::errno::Errno;
+use crate::op::{Op, OpenOptions, Outcome, READ_BYTES_MAX};
+use crate::testing::snapshot::stat_at;
+use crate::xattr_name::XattrName;
 
-pub type Answer = Result<Outcome, Errno>;
+pub(super) type Answer = Result<Outcome, Errno>;
 
-const DONE: Answer = Ok(Outcome::Done);
+pub(super) const DONE: Answer = Ok(Outcome::Done);
 
-/// A tree that operations of this thread are executed in, and files held open there.
+/// Largest extended attribute, or list of names, in bytes (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
+const XATTR_BYTES_MAX: usize = 65536;
+
+/// Bytes that [`Op::Copy`] moves at once.
+const COPY_BYTES: usize = 65536;
+
+/// A real tree that operations of the calling thread are executed in, and files held open there.
+///
+/// The thread's root is the tree while an operation lasts, so the thread must not share its root with
+/// others (`unshare(CLONE_FS)`); [`MountPoint`](super::MountPoint) has a thread of its own instead.
+#[derive(Debug)]
 pub struct RealFs {
     outside: OwnedFd,
     inside: OwnedFd,
+    /// The magic links to what this process has open.
+    open_files: OwnedFd,
     slots: BTreeMap<u8, OwnedFd>,
-    buf: Vec<u8>,
 }
 
 impl RealFs {
-    /// Operations will be executed in `root`.
-    pub fn new(root: &Path) -> Result<Self, Errno> {
+    /// Operations will be executed in `root`, a directory or mount point.
+    ///
+    /// # Errors
+    /// What opening `root` gives.
+    pub fn new(root: impl AsRef<Path>) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(RealFs {
             outside: rustix::fs::open("/", flags, Mode::empty())?,
-            inside: rustix::fs::open(root, flags, Mode::empty())?,
+            inside: rustix::fs::open(root.as_ref(), flags, Mode::empty())?,
+            open_files: rustix::fs::open("/proc/self/fd", flags, Mode::empty())?,
             slots: BTreeMap::new(),
-            buf: vec![0; 1 << 17],
         })
     }
 
     /// Executes one operation, with the tree as this thread's root while it lasts.
-    pub fn apply(&mut self, op: &Op) -> Answer {
-        change_root(&self.inside);
+    ///
+    /// # Errors
+    /// What the system call gives; `EBADF` for an empty slot; `EPERM` without `CAP_SYS_CHROOT`.
+    pub fn apply(&mut self, op: &Op) -> Result<Outcome, Errno> {
+        change_root(&self.inside)?;
         let answer = self.apply_inside(op);
-        change_root(&self.outside);
+        change_root(&self.outside)?;
         answer
     }
 
-    fn apply_inside(&mut self, op: &Op) -> Answer {
+    /// Closes all files held open.
+    pub fn close_all(&mut self) {
+        self.slots.clear();
+    }
+
+    /// Makes the tree the root of the calling thread for good.
+    pub(super) fn enter(&self) -> Result<(), Errno> {
+        change_root(&self.inside)
+    }
+
+    /// Executes one operation in a thread whose root is the tree.
+    pub(super) fn apply_inside(&mut self, op: &Op) -> Answer {
         match op {
             Op::Metadata { path, follow } => {
                 not_empty(path)?;
@@ -84,10 +90,10 @@ impl RealFs {
             Op::ReadDir { path } => read_dir(path).map(Outcome::Entries),
             Op::Read { path, offset, len } => {
                 let file = open(path, &OpenOptions::new().read(true))?;
-                self.read(file.as_fd(), *offset, *len)
+                read(file.as_fd(), *offset, *len)
             }
-            Op::GetXattr { path, follow, name } => self.get_xattr(path, *follow, name),
-            Op::ListXattrs { path, follow } => self.list_xattrs(path, *follow),
+            Op::GetXattr { path, follow, name } => get_xattr(path, *follow, name),
+            Op::ListXattrs { path, follow } => list_xattrs(path, *follow),
             Op::StatFs => statfs(),
             Op::Open { path, options } => {
                 open(path, options)?;
@@ -128,7 +134,7 @@ impl RealFs {
                 rustix::fs::renameat_with(CWD, from, CWD, to, rename_flags(*flags))?;
                 DONE
             }
-            Op::Copy { from, to } => self.copy(from, to),
+            Op::Copy { from, to } => copy(from, to),
             Op::SetLen { path, len } => {
                 let len = i64::try_from(*len).map_err(|_| Errno::EINVAL)?;
                 nix::unistd::truncate(path, len)?;
@@ -175,6 +181,12 @@ impl RealFs {
                 rustix::fs::syncfs(root)?;
                 DONE
             }
+            Op::As { caller, op } => {
+                let disguise = Disguise::new(caller)?;
+                let answer = self.apply_inside(op);
+                disguise.end()?;
+                answer
+            }
             other => self.apply_handle(other),
         }
     }
@@ -190,12 +202,7 @@ impl RealFs {
                 self.slots.insert(*slot, open(path, options)?);
                 DONE
             }
-            Op::HandleRead { slot, offset, len } => {
-                let file = self.slots.remove(slot).ok_or(Errno::EBADF)?;
-                let answer = self.read(file.as_fd(), *offset, *len);
-                self.slots.insert(*slot, file);
-                answer
-            }
+            Op::HandleRead { slot, offset, len } => read(self.slot(*slot)?, *offset, *len),
             Op::HandleWrite { slot, offset, data } => write(self.slot(*slot)?, *offset, data),
             Op::HandleMetadata { slot } => {
                 stat_at(self.slot(*slot)?, Path::new(""), false).map(Outcome::Metadata)
@@ -229,87 +236,102 @@ impl RealFs {
                 DONE
             }
             Op::HandleLink { slot, to } => {
-                rustix::fs::linkat(self.slot(*slot)?, "", CWD, to, AtFlags::EMPTY_PATH)?;
+                // By its magic link: an empty path is refused to who did not open the file.
+                let file = self.slot(*slot)?.as_raw_fd().to_string();
+                let follow = AtFlags::SYMLINK_FOLLOW;
+                rustix::fs::linkat(&self.open_files, file, CWD, to, follow)?;
                 DONE
             }
             Op::HandleClose { slot } => match self.slots.remove(slot) {
                 Some(_) => DONE,
                 None => Err(Errno::EBADF),
             },
-            other => panic!("RealFs does not know {other:?}"),
+            // New operations get a system call when they get a meaning.
+            _ => Err(Errno::ENOSYS),
         }
     }
 
     fn slot(&self, slot: u8) -> Result<BorrowedFd<'_>, Errno> {
         self.slots.get(&slot).map(AsFd::as_fd).ok_or(Errno::EBADF)
     }
+}
 
-    fn read(&mut self, file: BorrowedFd<'_>, offset: u64, len: u64) -> Answer {
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        if self.buf.len() < len {
-            self.buf.resize(len, 0);
-        }
-        let mut got = 0;
-        loop {
-            match rustix::io::pread(file, &mut self.buf[got..len], offset + got as u64)? {
-                0 => return Ok(Outcome::Bytes(self.buf[..got].to_vec())),
-                n => got += n,
-            }
+fn read(file: BorrowedFd<'_>, offset: u64, len: u64) -> Answer {
+    // Not more than there is: the length may be any number.
+    let size = stat_at(file, Path::new(""), false)?.size;
+    let len = len.min(size.saturating_sub(offset)).min(READ_BYTES_MAX);
+    let mut buf = vec![0; usize::try_from(len).unwrap_or(0)];
+    let mut got = 0;
+    loop {
+        let rest = buf.get_mut(got..).unwrap_or_default();
+        // Once at least: a file that must not be read says so.
+        match rustix::io::pread(file, rest, offset + got as u64)? {
+            0 => break,
+            n => got += n,
         }
     }
+    buf.truncate(got);
+    Ok(Outcome::Bytes(buf))
+}
 
-    fn get_xattr(&mut self, path: &Path, follow: bool, name: &XattrName) -> Answer {
-        let buf = &mut self.buf[..65536];
-        let len = match follow {
-            true => rustix::fs::getxattr(path, name.as_bytes(), &mut *buf)?,
-            false => rustix::fs::lgetxattr(path, name.as_bytes(), &mut *buf)?,
+fn get_xattr(path: &Path, follow: bool, name: &XattrName) -> Answer {
+    let mut buf = vec![0; XATTR_BYTES_MAX];
+    let len = match follow {
+        true => rustix::fs::getxattr(path, name.as_bytes(), buf.as_mut_slice())?,
+        false => rustix::fs::lgetxattr(path, name.as_bytes(), buf.as_mut_slice())?,
+    };
+    buf.truncate(len);
+    Ok(Outcome::Bytes(buf))
+}
+
+fn list_xattrs(path: &Path, follow: bool) -> Answer {
+    let mut buf = vec![0; XATTR_BYTES_MAX];
+    let len = match follow {
+        true => rustix::fs::listxattr(path, buf.as_mut_slice())?,
+        false => rustix::fs::llistxattr(path, buf.as_mut_slice())?,
+    };
+    buf.truncate(len);
+    let names = buf.split(|b| *b == 0).filter(|n| !n.is_empty());
+    let mut names: Vec<XattrName> = names.map(XattrName::new).collect::<Result<_, _>>()?;
+    names.sort_unstable();
+    Ok(Outcome::Names(names))
+}
+
+fn copy(from: &Path, to: &Path) -> Answer {
+    let source = open(from, &OpenOptions::new().read(true))?;
+    let meta = stat_at(source.as_fd(), Path::new(""), false)?;
+    let mode = meta.mode;
+    if let Ok(other) = stat_at(CWD, to, true)
+        && (other.dev, other.ino) == (meta.dev, meta.ino)
+    {
+        return Err(Errno::EINVAL);
+    }
+    let options = OpenOptions::new().write(true).create(true).truncate(true);
+    let target = open(to, &options.mode(mode))?;
+    let len = rustix::fs::seek(&source, SeekFrom::End(0))?;
+    let mut buf = vec![0; COPY_BYTES];
+    let mut at = 0;
+    while at < len {
+        let start = match rustix::fs::seek(&source, SeekFrom::Data(at)) {
+            Err(rustix::io::Errno::NXIO) => break,
+            other => other?,
         };
-        Ok(Outcome::Bytes(buf[..len].to_vec()))
-    }
-
-    fn list_xattrs(&mut self, path: &Path, follow: bool) -> Answer {
-        let buf = &mut self.buf[..65536];
-        let len = match follow {
-            true => rustix::fs::listxattr(path, &mut *buf)?,
-            false => rustix::fs::llistxattr(path, &mut *buf)?,
-        };
-        let names = buf[..len].split(|b| *b == 0).filter(|n| !n.is_empty());
-        let mut names: Vec<XattrName> = names.map(XattrName::new).collect::<Result<_, _>>()?;
-        names.sort_unstable();
-        Ok(Outcome::Names(names))
-    }
-
-    fn copy(&mut self, from: &Path, to: &Path) -> Answer {
-        let source = open(from, &OpenOptions::new().read(true))?;
-        let meta = stat_at(source.as_fd(), Path::new(""), false)?;
-        let mode = meta.mode;
-        if let Ok(other) = stat_at(rustix::fs::CWD, to, true)
-            && (other.dev, other.ino) == (meta.dev, meta.ino)
-        {
-            return Err(Errno::EINVAL);
-        }
-        let options = OpenOptions::new().write(true).create(true).truncate(true);
-        let target = open(to, &options.mode(mode))?;
-        let len = rustix::fs::seek(&source, SeekFrom::End(0))?;
-        let mut at = 0;
-        while at < len {
-            let start = match rustix::fs::seek(&source, SeekFrom::Data(at)) {
-                Err(rustix::io::Errno::NXIO) => break,
-                other => other?,
-            };
-            at = rustix::fs::seek(&source, SeekFrom::Hole(start))?;
-            let mut offset = start;
-            while offset < at {
-                let want = usize::try_from(at - offset).unwrap_or(65536).min(65536);
-                let got = rustix::io::pread(&source, &mut self.buf[..want], offset)?;
-                rustix::io::pwrite(&target, &self.buf[..got], offset)?;
-                offset += got as u64;
+        at = rustix::fs::seek(&source, SeekFrom::Hole(start))?;
+        let mut offset = start;
+        while offset < at {
+            let want = usize::try_from(at - offset).unwrap_or(COPY_BYTES);
+            let part = buf.get_mut(..want.min(COPY_BYTES)).unwrap_or_default();
+            let got = rustix::io::pread(&source, part, offset)?;
+            if got == 0 {
+                break;
             }
+            write(target.as_fd(), offset, buf.get(..got).unwrap_or_default())?;
+            offset += got as u64;
         }
-        if rustix::fs::seek(&target, SeekFrom::End(0))? < len {
-            rustix::fs::ftruncate(&target, len)?;
-        }
-        rustix::fs::fchmod(&target, Mode::from_raw_mode(mode))?;
-        Ok(Outcome::Count(len))
     }
+    if rustix::fs::seek(&target, SeekFrom::End(0))? < len {
+        rustix::fs::ftruncate(&target, len)?;
+    }
+    rustix::fs::fchmod(&target, Mode::from_raw_mode(mode))?;
+    Ok(Outcome::Count(len))
 }
