@@ -44,13 +44,15 @@ pub use overlay::explain::{
 pub use overlay::file::File;
 pub use overlay::options::{CopyObserver, CopyProgress, OverlayOptions};
 pub use overlay::stack::{DirEntry, LayerStack, Layers};
+pub use overlay::stats::{FirstWrite, LayerStats, LimitWarning, StackStats};
 pub use overlay::union::Overlay;
 pub use overlay::walk::{Walk, WalkEntry};
 pub use path::{DisplayBytes, NAME_BYTES_MAX, Name, SYMLINK_HOPS_MAX, display_bytes, display_path};
 pub use rules::change::ChangeKind;
 pub use rules::config::{Fsync, RedirectDir, UuidMode, Verity, Xino};
+pub use rules::cost::{Bounds, Cost, Estimate, Reflink};
 pub use rules::explain::{Fate, Held, HiddenBy, HidingKind};
-pub use rules::plan::{Cost, Obj, Place, Plan, PlanObject, PlannedStep, Role, Step};
+pub use rules::plan::{Obj, Place, Plan, PlanObject, PlannedStep, Role, Step};
 pub use rules::redirect::REDIRECT_BYTES_MAX;
 pub use rules::warning::{Warning, WarningReason};
 pub use rules::{DOCKER_LAYERS_MAX, LOWER_LAYERS_MAX};

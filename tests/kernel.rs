@@ -97,14 +97,25 @@ fn directories_equal_the_kernel_on_ext4_over_tmpfs_and_btrfs() {
     );
 }
 
-/// Kernel, engine, kernel, ... on the same directories, against the kernel alone.
 #[test]
-fn directories_are_handed_over() {
+fn directories_equal_the_kernel_with_redirects() {
+    let layout = Layout::same(Fs::Ext4).options(&["redirect_dir=on"]);
+    judge("dir redirects", layout);
+}
+
+#[test]
+fn directories_equal_the_kernel_with_redirects_on_several_filesystems() {
+    let layout = mixed(Fs::Xfs, &[Fs::Ext4, Fs::Xfs]).options(&["redirect_dir=on"]);
+    judge("dir redirects xfs over ext4", layout);
+}
+
+/// Kernel, engine, kernel, ... on the same directories, against the kernel alone.
+fn hand_over(name: &'static str, layout: Layout) {
     let turns = |dirs: &Dirs, stack: &Rc<Stack>| {
         HandOver::open(dirs, stack, vec![KernelSystem::open, DirSystem::open])
     };
-    if require_kernel() {
-        let mut campaign = engine("dir handed over", Layout::same(Fs::Ext4), Profile::root());
+    if require_fs(&layout.kinds()) {
+        let mut campaign = engine(name, layout, Profile::root());
         // Every other turn is the kernel's, whose listed numbers may be stale.
         campaign.rules.merged.listed_inodes = false;
         let pair = Pair {
@@ -113,6 +124,17 @@ fn directories_are_handed_over() {
         };
         in_mount_namespace(|| campaign.run(pair));
     }
+}
+
+#[test]
+fn directories_are_handed_over() {
+    hand_over("dir handed over", Layout::same(Fs::Ext4));
+}
+
+#[test]
+fn redirects_are_handed_over() {
+    let layout = Layout::same(Fs::Ext4).options(&["redirect_dir=on"]);
+    hand_over("dir handed over with redirects", layout);
 }
 
 #[test]
@@ -126,17 +148,27 @@ fn directories_equal_the_kernel_for_ordinary_users() {
     }
 }
 
-#[test]
-fn memory_equals_the_kernel() {
+/// The kernel against the engine in memory.
+fn judge_memory(name: &'static str, options: &[&str]) {
     if require_kernel() {
         // Each layer in memory is a filesystem of its own.
-        let layout = mixed(Fs::Ext4, &[Fs::Tmpfs]);
-        let mut campaign = engine("memory", layout, Profile::root());
+        let layout = mixed(Fs::Ext4, &[Fs::Tmpfs]).options(options);
+        let mut campaign = engine(name, layout, Profile::root());
         campaign.rules = campaign.rules.origins_differ();
         campaign.rules.merged.inode_labels = false;
         campaign.rules.right_in_memory = true;
         in_mount_namespace(|| campaign.run(MEMORY));
     }
+}
+
+#[test]
+fn memory_equals_the_kernel() {
+    judge_memory("memory", &[]);
+}
+
+#[test]
+fn memory_equals_the_kernel_with_redirects() {
+    judge_memory("memory redirects", &["redirect_dir=on"]);
 }
 
 fn run(campaign: Campaign) {

@@ -33,6 +33,8 @@ mod live;
 mod lookup;
 #[path = "rules/mounts.rs"]
 mod mounts;
+#[path = "rules/moved.rs"]
+mod moved;
 #[path = "rules/opaque.rs"]
 mod opaque;
 #[path = "rules/ops.rs"]

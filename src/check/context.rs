@@ -6,9 +6,8 @@ use crate::backend::{BackendError, Entry, LayerBackend, NodeRef};
 use crate::error::{LayerId, Result};
 use crate::meta::{FileType, Metadata};
 use crate::overlay::core::{Core, Res};
-use crate::overlay::inode::Inode;
+use crate::overlay::inode::{Inode, Object, Place, State};
 use crate::overlay::options::OverlayOptions;
-use crate::overlay::peek::Peeked;
 use crate::path::Name;
 use crate::rules::Features;
 use crate::rules::check::hints::Recorded;
@@ -31,6 +30,14 @@ pub(super) struct Context {
     pub(super) staging: Option<NodeRef>,
     /// The index, if there is one.
     pub(super) index: Option<NodeRef>,
+}
+
+/// What a name stands for.
+pub(super) struct Peeked {
+    pub(super) inode: Arc<Inode>,
+    pub(super) state: State,
+    /// A redirect was met on the way.
+    pub(super) redirected: bool,
 }
 
 /// An object of a lower that an origin names.
@@ -114,10 +121,19 @@ impl Context {
         }
     }
 
-    /// What a name stands for with everything followed.
+    /// What a name stands for with everything followed, whatever other names stand for: the engine
+    /// itself refuses a directory that it has met elsewhere (rule R169).
     pub(super) fn peek(&self, dir: &Arc<Inode>, name: &Name) -> Res<Option<Peeked>> {
         let _tree = self.core.read();
-        self.core.peek_layers(dir, name)
+        let (lookup, found) = self.core.lookup_layers(dir, name, &mut |_| {})?;
+        let Some(made) = found else { return Ok(None) };
+        let object = Object::new(self.core.new_id(), made.real.file_type, made.state.clone());
+        let place = Place::At(dir.clone(), name.clone());
+        Ok(Some(Peeked {
+            inode: Inode::of(object, place),
+            state: made.state,
+            redirected: lookup.redirect_seen,
+        }))
     }
 
     /// Why a mount with the user's options refuses a name; the directory may come from `core`.

@@ -170,14 +170,16 @@ fn found(cx: &Context, dir: &NodeRef, read: &Read, kind: FindingKind) -> Found {
         fix.set(object, attr, Some(value));
         fix.build()
     };
-    let remove = || {
-        let subdirectory = read.node.as_ref().filter(|_| is_dir);
-        let leave_whiteout = cx.features.nfs_export && kind == FindingKind::IndexOrphan;
-        work::remove_all((dir, Path::new(PATH)), &read.name, subdirectory, leave_whiteout)
-    };
     let visible = match facts.target {
         Target::Found { visible, .. } => visible,
         Target::Unknown | Target::Gone => 0,
+    };
+    let remove = || {
+        let subdirectory = read.node.as_ref().filter(|_| is_dir);
+        // As the mount does, except for what still shows, which a whiteout would make unusable.
+        let leave_whiteout =
+            cx.features.nfs_export && kind == FindingKind::IndexOrphan && visible == 0;
+        work::remove_all((dir, Path::new(PATH)), &read.name, subdirectory, leave_whiteout)
     };
     match (kind, &read.node) {
         (FindingKind::NlinkMalformed | FindingKind::NlinkWrong, Some(node)) => {

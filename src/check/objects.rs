@@ -294,19 +294,25 @@ impl Walker<'_> {
             indexed: index_ino == Some(object.meta.ino),
         };
         self.meaningless(object.layer.id, &path, object.node, (&attrs, place));
-        if let LayerId::Lower(_) = object.layer.id {
-            let key = ObjectKey {
-                fs: self.cx.core.fs_of(object.layer.id),
-                ino: object.meta.ino,
-            };
-            if let Some(indexed) = self.seen.indexed.get_mut(&key) {
-                indexed.visible += 1;
-            }
-        }
+        self.count_indexed(object);
         if attrs.get(OverlayAttr::Metacopy).is_some() && object.meta.is_file() {
             self.metacopy(here, object);
         }
         origin.is_some_and(|value| self.upper_origin(object, value, index_ino))
+    }
+
+    /// Counts the names that show a lower object which the index has an entry for.
+    pub(super) fn count_indexed(&mut self, object: &Object<'_>) {
+        if object.layer.id == LayerId::Upper {
+            return;
+        }
+        let key = ObjectKey {
+            fs: self.cx.core.fs_of(object.layer.id),
+            ino: object.meta.ino,
+        };
+        if let Some(indexed) = self.seen.indexed.get_mut(&key) {
+            indexed.visible += 1;
+        }
     }
 
     fn metacopy(&mut self, here: &Here<'_>, object: &Object<'_>) {

@@ -324,6 +324,7 @@ impl<'a> Walker<'a> {
             self.out
                 .add(found.no_remedy("a mount that follows redirects shows it"));
         }
+        self.count_indexed(object);
         if object.layer.id == LayerId::Upper {
             *copies |= self.upper_directory(object, &peeked.state);
         }

@@ -1,19 +1,18 @@
-//! Operations as values: [`Overlay::apply`], [`Overlay::plan`], and [`Session`] for those on files
+//! Operations as values: [`Overlay::apply`], and [`Session`] for those on files
 //! held open.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::backend::{Access, NewKind, XattrMode};
+use crate::backend::{NewKind, XattrMode};
 use crate::errno::Errno;
 use crate::error::{Error, Result};
-use crate::op::{EntryInfo, Op, OpenOptions, Outcome, READ_BYTES_MAX};
-use crate::overlay::core::{Core, Res};
+use crate::op::{EntryInfo, Op, Outcome, READ_BYTES_MAX};
+use crate::overlay::core::{Core, Fail, Res};
 use crate::overlay::file::File;
 use crate::overlay::mutate::Spec;
 use crate::overlay::ops::Run;
 use crate::overlay::union::{Overlay, mknod_kind};
-use crate::rules::plan::{Plan, Step};
 
 impl Overlay {
     /// Does what `op` says. The `Handle...` operations need a [`Session`]; here they are `EBADF`.
@@ -23,75 +22,10 @@ impl Overlay {
     pub fn apply(&self, op: &Op) -> Result<Outcome> {
         Session::new(self.clone()).apply(op)
     }
-
-    /// Tells what `op` would do to the layers, and does nothing. Reading plans nothing. What several
-    /// atomic steps make up ([`Op::CreateDirAll`], [`Op::RemoveDirAll`], [`Op::Copy`]) and what works on
-    /// open files is `EOPNOTSUPP`: its later steps depend on its earlier ones.
-    ///
-    /// The bytes that [`Step::CopyData`] would copy are counted exactly, from the extents.
-    ///
-    /// # Errors
-    /// Those that `apply` would give, as far as they can be told before anything is done.
-    pub fn plan(&self, op: &Op) -> Result<Plan> {
-        if let Op::As { caller, op } = op {
-            return self.as_caller(caller).plan(op);
-        }
-        let mut plan = Plan::default();
-        let planned = plan_op(&self.core, op, &mut plan).map_err(|e| named(e, op));
-        planned?;
-        self.measure(&mut plan, op)?;
-        Ok(plan)
-    }
-
-    /// Counts the data that would be copied.
-    fn measure(&self, plan: &mut Plan, op: &Op) -> Result<()> {
-        let paths: Vec<_> = plan.objects.iter().map(|o| o.path.clone()).collect();
-        for planned in &mut plan.steps {
-            let Step::CopyData {
-                from,
-                size,
-                data_bytes,
-                ..
-            } = &mut planned.step
-            else {
-                continue;
-            };
-            let path = paths.get(from.0).cloned().unwrap_or_default();
-            let count = data_of(&self.core, &path, *size).map_err(|e| named(e, op))?;
-            *data_bytes = Some(count);
-        }
-        Ok(())
-    }
-}
-
-/// Bytes of data extents within the first `size` bytes of a lower file.
-fn data_of(core: &Core, path: &Path, size: u64) -> Res<u64> {
-    use crate::overlay::core::InLayer;
-    let inode = {
-        let _tree = core.read();
-        core.walk_path(core.root(), path, false)?
-    };
-    let state = inode.state();
-    let layer = core.real_layer(&state);
-    let real = state.real().ok_or(Errno::ENOENT)?;
-    let file = real.open(Access::Read).in_layer(layer)?;
-    let (mut at, mut total) = (0, 0);
-    while at < size {
-        let Some(extent) = file.next_data(at).in_layer(layer)? else {
-            break;
-        };
-        let end = extent.end.min(size);
-        if end <= at {
-            break;
-        }
-        total += end.saturating_sub(extent.start.max(at));
-        at = end;
-    }
-    Ok(total)
 }
 
 /// The public error of an operation.
-fn named(fail: crate::overlay::core::Fail, op: &Op) -> Error {
+pub(crate) fn named(fail: Fail, op: &Op) -> Error {
     let (path, to) = op.paths();
     let path = path.unwrap_or_else(|| {
         Path::new(match op {
@@ -106,40 +40,8 @@ fn named(fail: crate::overlay::core::Fail, op: &Op) -> Error {
     }
 }
 
-fn plan_op(core: &Core, op: &Op, plan: &mut Plan) -> Res<()> {
-    let root = core.root();
-    match op {
-        Op::Metadata { .. }
-        | Op::ReadLink { .. }
-        | Op::ReadDir { .. }
-        | Op::Read { .. }
-        | Op::GetXattr { .. }
-        | Op::ListXattrs { .. }
-        | Op::StatFs
-        | Op::Sync => Ok(()),
-        Op::Open { path, options } | Op::Write { path, options, .. } => {
-            core.plan_open(plan, root, path, options)
-        }
-        Op::Allocate { path, .. } => {
-            core.plan_open(plan, root, path, &OpenOptions::new().write(true))
-        }
-        Op::CreateDir { .. }
-        | Op::Symlink { .. }
-        | Op::HardLink { .. }
-        | Op::MakeNode { .. }
-        | Op::RemoveFile { .. }
-        | Op::RemoveDir { .. }
-        | Op::Rename { .. }
-        | Op::SetLen { .. }
-        | Op::SetAttr { .. }
-        | Op::SetXattr { .. }
-        | Op::RemoveXattr { .. } => mutate_op(core, Run::Plan(plan), op),
-        _ => Err(Errno::EOPNOTSUPP.into()),
-    }
-}
-
 /// The operations that are one mutation of names or attributes.
-fn mutate_op(core: &Core, run: Run<'_>, op: &Op) -> Res<()> {
+pub(crate) fn mutate_op(core: &Core, run: Run<'_, '_>, op: &Op) -> Res<()> {
     let root = core.root();
     match op {
         Op::CreateDir { path, mode } => {

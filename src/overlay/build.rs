@@ -62,6 +62,8 @@ pub(crate) struct Build<'a> {
     pub(crate) segments: Vec<Segment>,
     /// The errno of a step that the upper cannot do since it stores no overlay attributes (R033).
     pub(crate) unstorable: Errno,
+    /// The plan has no commit: what is to be said once its steps are done.
+    pub(crate) refusal: Option<Fail>,
     staged: &'a [Staged],
     uppers: HashMap<u64, Obj>,
     impure: HashSet<u64>,
@@ -77,6 +79,7 @@ impl<'a> Build<'a> {
             effects: Vec::new(),
             segments: Vec::new(),
             unstorable: Errno::EIO,
+            refusal: None,
             staged,
             uppers: HashMap::new(),
             impure: HashSet::new(),
@@ -393,6 +396,7 @@ impl<'a> Build<'a> {
             effects: self.effects,
             segments: self.segments,
             unstorable: self.unstorable,
+            refusal: self.refusal,
         }
     }
 }
@@ -404,4 +408,5 @@ pub(crate) struct Prepared {
     pub(crate) effects: Vec<(usize, Effect)>,
     pub(crate) segments: Vec<Segment>,
     pub(crate) unstorable: Errno,
+    pub(crate) refusal: Option<Fail>,
 }

@@ -23,6 +23,7 @@ use crate::errno::Errno;
 use crate::error::{Error, LayerId, Result};
 use crate::meta::DeviceId;
 use crate::overlay::inode::{Inode, Lower, Place, State};
+use crate::overlay::meter::Meter;
 use crate::overlay::objects::Objects;
 use crate::overlay::options::OverlayOptions;
 use crate::path::Name;
@@ -160,6 +161,7 @@ pub(crate) struct Shared {
     pub(crate) objects: Arc<Objects>,
     next_id: AtomicU64,
     next_temp: AtomicU64,
+    pub(crate) meter: Meter,
     /// Layer roots; meeting one inside another layer is a loop (rule R016).
     traps: HashSet<(usize, u64)>,
 }
@@ -247,6 +249,7 @@ impl Core {
             objects: Arc::default(),
             next_id: AtomicU64::new(2),
             next_temp: AtomicU64::new(1),
+            meter: Meter::default(),
             traps: roots.traps,
         };
         Ok(Arc::new(Core {
@@ -396,6 +399,7 @@ fn root_inode(
         xattr_whiteouts,
         metacopy: false,
         hard_linked: false,
+        redirect: None,
     };
     Ok(Inode::new(
         1,

@@ -12,8 +12,10 @@ use crate::overlay::build::{Build, Prepared, Segment, Staged};
 use crate::overlay::copier::Copier;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::Inode;
+use crate::rules::cost::Cost;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::rules::xattr;
+use crate::xattr_name::OverlayAttr;
 
 impl Core {
     /// Runs a mutation. `build` resolves and plans under the tree's write lock; it is called again if
@@ -107,6 +109,7 @@ impl Core {
         Ok((value, b.finish()))
     }
 
+<<<<<<< HEAD
     /// Plans without doing anything.
     pub(crate) fn plan_only(&self, build: impl Fn(&mut Build<'_>) -> Res<()>) -> Res<Prepared> {
         let _tree = self.read();
@@ -121,6 +124,8 @@ impl Core {
         self.execute(prepared).map(|_| ())
     }
 
+=======
+>>>>>>> main
     /// Runs the staging steps of one copy-up.
     fn stage(&self, prepared: &Prepared, segment: &Segment) -> Res<Staged> {
         let mut run = Run::new(
@@ -177,6 +182,7 @@ impl Core {
             effects,
             segments,
             unstorable,
+            refusal,
         } = prepared;
         let mut effects = effects;
         effects.sort_by_key(|(at, _)| *at);
@@ -192,7 +198,10 @@ impl Core {
                 effect(&run.bound);
             }
         }
-        Ok(run.bound)
+        match refusal {
+            Some(fail) => Err(fail),
+            None => Ok(run.bound),
+        }
     }
 }
 
@@ -261,7 +270,13 @@ impl<'a> Run<'a> {
     /// Runs one step. Best effort and clean-up never fail.
     fn step(&mut self, step: &Step, role: Role) -> Res<()> {
         match self.try_step(step) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                // Data are counted as they are copied.
+                if !matches!(step, Step::CopyData { .. }) {
+                    self.core.meter.spend(&Cost::of(step));
+                }
+                Ok(())
+            }
             Err(_) if matches!(role, Role::BestEffort | Role::CleanUp) => Ok(()),
             Err(e) if role == Role::Commit || e.detail.is_some() => Err(e),
             Err(e) => Err(e.with_detail(self.plan.describe(step))),
@@ -312,8 +327,13 @@ impl<'a> Run<'a> {
                 upper
                     .set_xattr(node, key, value.as_deref(), XattrMode::Set)
                     .in_layer(LayerId::Upper)
-                    .map_err(|e| match e.errno {
-                        Errno::EOPNOTSUPP => Fail {
+                    .map_err(|e| match (attr, e.errno) {
+                        (OverlayAttr::Redirect, _) => Fail {
+                            errno: Errno::EXDEV,
+                            rule: Some("R155"),
+                            ..e
+                        },
+                        (_, Errno::EOPNOTSUPP) => Fail {
                             errno: self.unstorable,
                             rule: Some("R033"),
                             ..e
@@ -445,6 +465,7 @@ impl<'a> Run<'a> {
             end = extent.end;
             copier.copy(&*source, layer, &*target, extent)?;
         }
+        self.core.meter.spend_data(copier.done);
         if end < size || copier.done == 0 {
             target.set_len(size).in_layer(LayerId::Upper)?;
         }

@@ -51,6 +51,8 @@ pub(crate) struct State {
     pub(crate) metacopy: bool,
     /// `lowers[0]` of a non-directory has several names, so it is no origin (rule R255).
     pub(crate) hard_linked: bool,
+    /// The redirect of the upper directory or metacopy.
+    pub(crate) redirect: Option<Arc<[u8]>>,
 }
 
 impl State {

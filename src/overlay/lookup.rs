@@ -122,6 +122,7 @@ impl Core {
         }
         let upper_metacopy = lookup.metacopy;
         let upper_opaque = lookup.opaque;
+        let upper_redirect = lookup.redirect.clone();
         let root_lowers = || self.root().state().lowers;
         let mut from_root = lookup.is_absolute();
         let mut stack = if from_root {
@@ -220,6 +221,7 @@ impl Core {
             xattr_whiteouts: lookup.xattr_whiteouts,
             metacopy: upper.is_some() && upper_metacopy,
             hard_linked: !is_dir && first_meta.as_ref().is_some_and(|m| m.nlink > 1),
+            redirect: upper_redirect.map(Arc::from),
             upper: upper.map(|(node, _)| node),
             lowers: lowers.into(),
         };

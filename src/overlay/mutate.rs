@@ -128,8 +128,6 @@ impl Build<'_> {
         let upper_dir = self.upper(dir, Data::Full)?;
         let temp = self.temp()?;
         let file_type = spec.kind.file_type();
-        let over_whiteout = found.is_whiteout();
-        let opaque = over_whiteout && file_type.is_dir();
         let object = self.object(LayerId::Upper, path_of(dir, name), None);
         let facts = create::Facts {
             place: Place {
@@ -138,12 +136,14 @@ impl Build<'_> {
             },
             node,
             xattrs,
-            over_whiteout,
+            over_whiteout: found.is_whiteout(),
             parent_merged: becomes_merged(dir),
             features: self.core.features,
+            stores_overlay_attrs: self.core.stores_overlay_attrs(),
             work: temp.dir,
             temp: temp.name,
         };
+        let opaque = create::is_opaque(&facts);
         let commit = create::plan(&mut self.plan, object, &facts);
         let inode = self.pure_upper(file_type, opaque);
         let (made, dir, name) = (inode.clone(), dir.clone(), name.clone());
@@ -167,6 +167,7 @@ impl Build<'_> {
             xattr_whiteouts: false,
             metacopy: false,
             hard_linked: false,
+            redirect: None,
         };
         let inode = Inode::new(self.core.new_id(), file_type, state, InodePlace::Gone(None));
         let _ = inode.origin.set(None);
@@ -331,6 +332,7 @@ impl Build<'_> {
             inode.update(|s| {
                 s.upper = bound(objects, fresh);
                 s.lowers = Arc::from([]);
+                s.redirect = None;
                 (s.opaque, s.impure, s.origin_mark) = (true, false, false);
             });
         });

@@ -15,7 +15,6 @@ use crate::overlay::mutate::{Spec, Target};
 use crate::overlay::paths::Follow;
 use crate::rules::attr::Change;
 use crate::rules::open;
-use crate::rules::plan::Plan;
 
 impl Core {
     /// `open(2)` of a file. Answers the file, opened, created or truncated as asked for.
@@ -44,17 +43,17 @@ impl Core {
     /// What opening does to the layers, without keeping anything open.
     pub(crate) fn plan_open(
         &self,
-        plan: &mut Plan,
+        b: &mut Build<'_>,
         base: &Arc<Inode>,
         path: &Path,
         options: &OpenOptions,
     ) -> Res<()> {
-        self.open_inode(Some(plan), base, path, options).map(|_| ())
+        self.open_inode(Some(b), base, path, options).map(|_| ())
     }
 
     fn open_inode(
         &self,
-        plan: Option<&mut Plan>,
+        plan: Option<&mut Build<'_>>,
         base: &Arc<Inode>,
         path: &Path,
         options: &OpenOptions,
@@ -78,7 +77,10 @@ impl Core {
             Ok(())
         };
         match plan {
-            Some(plan) => *plan = self.plan_only(build)?.plan,
+            Some(b) => {
+                let _tree = self.read();
+                build(b)?;
+            }
             None => {
                 self.mutate(build)?;
             }

@@ -15,28 +15,31 @@ use crate::overlay::file::File;
 use crate::overlay::inode::{Inode, Place};
 use crate::overlay::mutate::{Spec, Target};
 use crate::overlay::paths::{End, Follow, Last};
-use crate::rules::plan::Plan;
 use crate::xattr_name::XattrName;
 
 /// Permission bits that mkdir accepts: rwx and sticky.
 const MKDIR_MODE_BITS: u32 = 0o1777;
 
 /// Runs the same planning either for real or to be looked at.
-pub(crate) enum Run<'a> {
+pub(crate) enum Run<'r, 'b> {
     /// Do it.
     Apply,
-    /// Put the plan here, and do nothing.
-    Plan(&'a mut Plan),
+    /// Add the steps here, and do nothing.
+    Plan(&'r mut Build<'b>),
 }
 
 impl Core {
     /// Executes or merely plans.
-    pub(crate) fn run(&self, run: Run<'_>, build: impl Fn(&mut Build<'_>) -> Res<()>) -> Res<()> {
+    pub(crate) fn run(
+        &self,
+        run: Run<'_, '_>,
+        build: impl Fn(&mut Build<'_>) -> Res<()>,
+    ) -> Res<()> {
         match run {
             Run::Apply => self.mutate(build).map(|_| ()),
-            Run::Plan(plan) => {
-                *plan = self.plan_only(build)?.plan;
-                Ok(())
+            Run::Plan(b) => {
+                let _tree = self.read();
+                build(b)
             }
         }
     }
@@ -63,7 +66,7 @@ impl Core {
     /// Creates whatever `spec` says at `path`.
     pub(crate) fn create(
         &self,
-        run: Run<'_>,
+        run: Run<'_, '_>,
         base: &Arc<Inode>,
         path: &Path,
         spec: &Spec,
@@ -82,7 +85,7 @@ impl Core {
     /// `symlink(2)`.
     pub(crate) fn symlink(
         &self,
-        run: Run<'_>,
+        run: Run<'_, '_>,
         base: &Arc<Inode>,
         target: &[u8],
         path: &Path,
@@ -106,7 +109,7 @@ impl Core {
     /// `link(2)`; a symlink at the end of `from` is linked, not followed.
     pub(crate) fn hard_link(
         &self,
-        run: Run<'_>,
+        run: Run<'_, '_>,
         base: &Arc<Inode>,
         from: &Path,
         to: &Path,
@@ -155,7 +158,7 @@ impl Core {
     }
 
     /// `unlink(2)`.
-    pub(crate) fn remove_file(&self, run: Run<'_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
+    pub(crate) fn remove_file(&self, run: Run<'_, '_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
         self.run(run, |b| {
             let last = self.walk_to_last(base, path, Follow::No)?;
             if last.end != End::TooLong {
@@ -180,7 +183,7 @@ impl Core {
     }
 
     /// `rmdir(2)`.
-    pub(crate) fn remove_dir(&self, run: Run<'_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
+    pub(crate) fn remove_dir(&self, run: Run<'_, '_>, base: &Arc<Inode>, path: &Path) -> Res<()> {
         self.run(run, |b| {
             let last = self.walk_to_last(base, path, Follow::No)?;
             let otherwise = match last.end {
@@ -208,7 +211,7 @@ impl Core {
     /// `renameat2(2)`.
     pub(crate) fn rename(
         &self,
-        run: Run<'_>,
+        run: Run<'_, '_>,
         base: (&Arc<Inode>, &Arc<Inode>),
         from: &Path,
         to: &Path,
@@ -258,7 +261,7 @@ impl Core {
     /// `truncate(2)`.
     pub(crate) fn set_len(
         &self,
-        run: Run<'_>,
+        run: Run<'_, '_>,
         base: &Arc<Inode>,
         path: &Path,
         len: u64,
@@ -283,7 +286,7 @@ impl Core {
     /// As [`Core::set_attr`], by path.
     pub(crate) fn set_attr_at(
         &self,
-        run: Run<'_>,
+        run: Run<'_, '_>,
         base: &Arc<Inode>,
         path: &Path,
         follow: bool,
@@ -314,7 +317,7 @@ impl Core {
     )]
     pub(crate) fn set_xattr_at(
         &self,
-        run: Run<'_>,
+        run: Run<'_, '_>,
         base: &Arc<Inode>,
         path: &Path,
         follow: bool,

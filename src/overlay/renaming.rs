@@ -9,7 +9,8 @@ use crate::overlay::core::{Fail, Res};
 use crate::overlay::inode::{Inode, Place as InodePlace};
 use crate::overlay::mutate::{Target, becomes_merged, unname};
 use crate::rules::attr::Change;
-use crate::rules::plan::Place;
+use crate::rules::plan::{Obj, Place};
+use crate::rules::redirect::{self, Form, Level};
 use crate::rules::rename;
 
 impl Build<'_> {
@@ -40,8 +41,47 @@ impl Build<'_> {
             side.merged_or_lower = state.upper.is_none() || state.is_merged(side.is_dir);
             side.pure_upper = state.upper.is_some() && state.is_pure_upper();
             side.opaque = state.opaque;
+            side.metacopy = state.metacopy;
+            side.hard_linked = state.hard_linked;
         }
         Ok(side)
+    }
+
+    /// Sets what must be on an upper object before it gets another name. Answers whether it can move.
+    fn mark_moved(
+        &mut self,
+        inode: &Arc<Inode>,
+        object: Obj,
+        opaque: bool,
+        redirect: Option<Form>,
+    ) -> bool {
+        if opaque {
+            let step = rename::mark_opaque(&mut self.plan, object);
+            let inode = inode.clone();
+            self.then(step, move |_| inode.update(|s| s.opaque = true));
+        }
+        redirect.is_none_or(|form| self.set_redirect(inode, object, form))
+    }
+
+    /// Stores the redirect that an object needs unless it has one that does (rules R166, R167). If none
+    /// can be stored, the plan ends there; what precedes it is done, as by the kernel. Answers
+    /// whether it goes on.
+    pub(crate) fn set_redirect(&mut self, inode: &Arc<Inode>, object: Obj, form: Form) -> bool {
+        match redirect::to_store(Upwards(Some(inode.clone())), form) {
+            Ok(None) => true,
+            Ok(Some(value)) => {
+                let stored: Arc<[u8]> = Arc::from(&*value);
+                let step = rename::set_redirect(&mut self.plan, object, value);
+                let inode = inode.clone();
+                self.then(step, move |_| inode.update(|s| s.redirect = Some(stored)));
+                true
+            }
+            Err(errno) => {
+                let what = "the path to redirect to is too long";
+                self.refusal = Some(Fail::rule(errno, "R155").with_detail(what));
+                false
+            }
+        }
     }
 
     /// Renames (rules R139 to R155). Answers whether anything was to do.
@@ -120,21 +160,42 @@ impl Build<'_> {
         if decision.old_parent_impure {
             self.mark_impure(&old.dir, old_dir);
         }
-        let (commit, opaque_old, opaque_new) =
-            rename::plan(&mut self.plan, decision, old_obj, new_obj, from, to);
-        if let Some(step) = opaque_old {
-            let inode = source.clone();
-            self.then(step, move |_| inode.update(|s| s.opaque = true));
-        }
         let other = new.found.inode().cloned();
-        if let (Some(step), Some(inode)) = (opaque_new, other.clone()) {
-            self.then(step, move |_| inode.update(|s| s.opaque = true));
+        let ready = self.mark_moved(&source, old_obj, decision.opaque_old, decision.redirect_old)
+            && match (&other, new_obj) {
+                (Some(other), Some(obj)) => {
+                    self.mark_moved(other, obj, decision.opaque_new, decision.redirect_new)
+                }
+                _ => true,
+            };
+        if !ready {
+            return Ok(true);
         }
+        let commit = rename::plan(&mut self.plan, decision, from, to);
         let (old, new) = (old.clone(), new.clone());
         self.then(commit, move |_| {
             moved(&source, other.as_ref(), &old, &new, flags.exchange)
         });
         Ok(true)
+    }
+}
+
+/// An object and the directories above it, up to the root.
+struct Upwards(Option<Arc<Inode>>);
+
+impl Iterator for Upwards {
+    type Item = Level;
+    fn next(&mut self) -> Option<Level> {
+        let inode = self.0.take()?;
+        let (parent, name) = match inode.place() {
+            InodePlace::At(parent, name) | InodePlace::Gone(Some((parent, name))) => (parent, name),
+            InodePlace::Root | InodePlace::Gone(None) => return None,
+        };
+        self.0 = Some(parent);
+        Some(Level {
+            name,
+            redirect: inode.state().redirect,
+        })
     }
 }
 

@@ -281,8 +281,11 @@ macro_rules! operations {
             /// Renames as `flags` say.
             ///
             /// # Errors
-            /// `CrossLayer` (`EXDEV`): a lower or merged directory, even an empty one (rule R141);
-            /// nothing was changed, and the caller moves the tree by copying. `NotEmpty`,
+            /// `CrossLayer` (`EXDEV`): a lower or merged directory, even an empty one, unless
+            /// [`RedirectDir::On`](crate::RedirectDir::On) (rule R141), and then if the path to
+            /// redirect to is longer than
+            /// [`REDIRECT_BYTES_MAX`](crate::REDIRECT_BYTES_MAX) (R155); the tree is as it was, and the
+            /// caller moves it by copying. `NotEmpty`,
             /// `IsADirectory`, `NotADirectory`, `AlreadyExists`, `NotFound`; `EINVAL` for a directory
             /// into itself and for the flag `whiteout` (rule R139); `EROFS`.
             pub fn rename_with(

@@ -410,7 +410,8 @@ impl WalkEntry {
         Ok(contributing(&self.peeked()?.state))
     }
 
-    fn peeked(&self) -> Result<Peeked> {
+    /// The object itself.
+    pub(crate) fn peeked(&self) -> Result<Peeked> {
         match (&self.peeked, &self.dir, &self.name) {
             (Some(peeked), _, _) => Ok(peeked.clone()),
             (None, Some(dir), Some(name)) => {

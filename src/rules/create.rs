@@ -47,17 +47,24 @@ pub(crate) struct Facts {
     /// The directory is merged.
     pub(crate) parent_merged: bool,
     pub(crate) features: Features,
+    /// The upper can store overlay attributes.
+    pub(crate) stores_overlay_attrs: bool,
     pub(crate) work: Obj,
     pub(crate) temp: crate::path::Name,
+}
+
+/// Whether a new directory is opaque: over a whiteout it must be (rule R087); in a merged parent it may,
+/// where lowers cannot change offline, so that no lookup asks them (rule R088).
+pub(crate) fn is_opaque(f: &Facts) -> bool {
+    let early = f.parent_merged && f.stores_overlay_attrs && !f.features.allow_offline_changes();
+    f.node.kind.file_type().is_dir() && (f.over_whiteout || early)
 }
 
 /// Appends the creation of `object`; answers the commit's index.
 pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts) -> usize {
     let is_dir = f.node.kind.file_type().is_dir();
-    // Only an optimisation, and only where lowers may not change offline (rule R088).
-    let early_opaque =
-        is_dir && !f.over_whiteout && f.parent_merged && !f.features.allow_offline_changes();
-    if !f.over_whiteout && f.xattrs.is_empty() && !early_opaque {
+    let opaque = is_opaque(f);
+    if !f.over_whiteout && f.xattrs.is_empty() && !opaque {
         let step = Step::Create {
             at: f.place.clone(),
             node: f.node.clone(),
@@ -86,7 +93,7 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts) -> usize {
         };
         plan.push(Role::Stage, step);
     }
-    if is_dir && (f.over_whiteout || early_opaque) {
+    if opaque {
         let role = if f.over_whiteout {
             Role::Stage
         } else {
@@ -185,6 +192,7 @@ mod tests {
             over_whiteout: false,
             parent_merged: true,
             features: Features::DEFAULT,
+            stores_overlay_attrs: true,
             work,
             temp: Name::try_from("#0").unwrap(),
         };
@@ -236,6 +244,11 @@ mod tests {
         };
         assert_eq!(with(true), ["stage", "opaque", "NoReplace"]);
         assert_eq!(with(false), ["create"]);
+        let unstorable = planned(NewKind::Directory, |f| {
+            f.features.redirect_create = true;
+            f.stores_overlay_attrs = false;
+        });
+        assert_eq!(unstorable, ["create"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub(crate) mod change;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod copy_up;
+pub(crate) mod cost;
 pub(crate) mod create;
 pub(crate) mod explain;
 pub(crate) mod inode;

@@ -6,10 +6,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::backend::{NewKind, NewNode, RemoveKind, RenameHow, XattrMode};
+use crate::backend::{NewNode, RemoveKind, RenameHow, XattrMode};
 use crate::error::LayerId;
 use crate::meta::{InodeFlags, SetAttr};
 use crate::path::{Name, display_path};
+use crate::rules::cost::{Cost, Estimate};
 use crate::xattr_name::{OverlayAttr, XattrName};
 
 /// An object that a plan speaks of: an index into [`Plan::objects`].
@@ -139,77 +140,6 @@ pub struct PlannedStep {
     pub role: Role,
 }
 
-/// What a plan will create and copy; see the fields.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct Cost {
-    /// Bytes of data extents to copy (holes not counted).
-    pub data_bytes: u64,
-    /// Files, symlinks and special files to create.
-    pub files_created: u64,
-    /// Directories to create.
-    pub dirs_created: u64,
-    /// Extended attributes to copy.
-    pub xattrs_copied: u64,
-    /// Whiteouts to create (those left by a rename included).
-    pub whiteouts: u64,
-    /// Renames.
-    pub renames: u64,
-    /// Hard links, publishing of unnamed files included.
-    pub links: u64,
-    /// Names removed.
-    pub removals: u64,
-    /// Files made durable.
-    pub syncs: u64,
-}
-
-impl std::ops::AddAssign for Cost {
-    fn add_assign(&mut self, o: Cost) {
-        self.data_bytes += o.data_bytes;
-        self.files_created += o.files_created;
-        self.dirs_created += o.dirs_created;
-        self.xattrs_copied += o.xattrs_copied;
-        self.whiteouts += o.whiteouts;
-        self.renames += o.renames;
-        self.links += o.links;
-        self.removals += o.removals;
-        self.syncs += o.syncs;
-    }
-}
-
-impl Cost {
-    /// The cost of one step. Data count as far as the step tells them: its extents, else its size.
-    #[must_use]
-    pub fn of(step: &Step) -> Cost {
-        let mut cost = Cost::default();
-        match step {
-            Step::Create { node, .. } if node.kind == NewKind::Directory => cost.dirs_created = 1,
-            Step::Create { .. } | Step::Tmpfile { .. } => cost.files_created = 1,
-            Step::Whiteout { .. } => cost.whiteouts = 1,
-            Step::CopyData {
-                size, data_bytes, ..
-            } => {
-                cost.data_bytes = data_bytes.unwrap_or(*size);
-            }
-            Step::CopyXattrs { names, .. } => cost.xattrs_copied = names.len() as u64,
-            Step::Sync { .. } => cost.syncs = 1,
-            Step::Link { .. } => cost.links = 1,
-            Step::Rename { how, .. } => {
-                cost.renames = 1;
-                cost.whiteouts = u64::from(*how == RenameHow::LeaveWhiteout);
-            }
-            Step::Remove { .. } => cost.removals = 1,
-            Step::SetXattr { .. }
-            | Step::SetOverlay { .. }
-            | Step::SetAttr { .. }
-            | Step::SetFlags { .. }
-            | Step::SetLen { .. } => {}
-        }
-        cost
-    }
-}
-
 /// The steps of one mutation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -219,6 +149,8 @@ pub struct Plan {
     pub objects: Vec<PlanObject>,
     /// The steps in order.
     pub steps: Vec<PlannedStep>,
+    /// What cannot be counted, as far as it can be told.
+    pub estimate: Estimate,
 }
 
 impl Plan {

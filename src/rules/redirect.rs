@@ -1,5 +1,7 @@
 //! The value of the overlay attribute `redirect`.
 
+use std::sync::Arc;
+
 use crate::errno::Errno;
 use crate::path::Name;
 
@@ -35,6 +37,65 @@ pub(crate) fn parse(value: &[u8]) -> Result<Redirect, Errno> {
     }
 }
 
+/// How a redirect names its target.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// By name, for what keeps its parent.
+    Relative,
+    /// By path from the union's root.
+    Absolute,
+}
+
+/// An object that moves, or a directory above it: the name it has now, and the redirect of its upper
+/// object.
+#[derive(Clone, Debug)]
+pub(crate) struct Level {
+    pub(crate) name: Name,
+    pub(crate) redirect: Option<Arc<[u8]>>,
+}
+
+/// The redirect to store on an object before it gets another name; `None`: the one that it has does
+/// (rules R166, R167). `levels`: the object, then the directories above it up to the root, which is
+/// left out.
+///
+/// # Errors
+/// `EXDEV`: the path is longer than [`REDIRECT_BYTES_MAX`] (rule R155).
+pub(crate) fn to_store(
+    levels: impl IntoIterator<Item = Level>,
+    form: Form,
+) -> Result<Option<Vec<u8>>, Errno> {
+    let mut levels = levels.into_iter().peekable();
+    let own = levels.peek().ok_or(Errno::EXDEV)?;
+    match (&own.redirect, form) {
+        (Some(_), Form::Relative) => return Ok(None),
+        (Some(redirect), Form::Absolute) if redirect.starts_with(b"/") => return Ok(None),
+        (None, Form::Relative) => return Ok(Some(own.name.as_bytes().to_vec())),
+        _ => {}
+    }
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    let mut bytes = 0;
+    for level in levels {
+        let mut part = Vec::new();
+        match &level.redirect {
+            // What lies above it is at the place that it names, not where it is shown.
+            Some(redirect) if redirect.starts_with(b"/") => part.extend_from_slice(redirect),
+            Some(redirect) => part.extend([b"/", &**redirect].concat()),
+            None => part.extend([b"/", level.name.as_bytes()].concat()),
+        }
+        let whole = matches!(&level.redirect, Some(redirect) if redirect.starts_with(b"/"));
+        bytes += part.len();
+        if bytes > REDIRECT_BYTES_MAX {
+            return Err(Errno::EXDEV);
+        }
+        parts.push(part);
+        if whole {
+            break;
+        }
+    }
+    parts.reverse();
+    Ok(Some(parts.concat()))
+}
+
 fn component(bytes: &[u8]) -> Result<Name, Errno> {
     match Name::new(bytes) {
         Ok(name) => Ok(name),
@@ -60,5 +121,59 @@ mod tests {
         }
         assert_eq!(parse(b".."), Err(Errno::EACCES));
         assert_eq!(parse(b"/a/../b"), Err(Errno::EACCES));
+    }
+
+    /// Levels as `name` or `name>redirect`, the object first.
+    fn stored(levels: &[&str], form: Form) -> Result<Option<String>, Errno> {
+        let level = |text: &&str| {
+            let (name, redirect) = match text.split_once('>') {
+                Some((name, redirect)) => (name, Some(Arc::from(redirect.as_bytes()))),
+                None => (*text, None),
+            };
+            Level {
+                name: Name::try_from(name).unwrap(),
+                redirect,
+            }
+        };
+        let value = to_store(levels.iter().map(level), form)?;
+        Ok(value.map(|v| String::from_utf8(v).unwrap()))
+    }
+
+    #[test]
+    fn r166_r167_what_is_stored() {
+        use Form::{Absolute, Relative};
+        let table: [(&[&str], Form, Option<&str>); 10] = [
+            (&["d", "p"], Relative, Some("d")),
+            (&["d"], Absolute, Some("/d")),
+            (&["d", "p", "q"], Absolute, Some("/q/p/d")),
+            (&["d>old", "p"], Relative, None),
+            (&["d>/x/y", "p"], Relative, None),
+            (&["d>/x/y", "p"], Absolute, None),
+            (&["d>old", "p"], Absolute, Some("/p/old")),
+            (&["d", "p>was", "q"], Absolute, Some("/q/was/d")),
+            (&["d", "p>/far/off", "q>no"], Absolute, Some("/far/off/d")),
+            (
+                &["d>old", "p>/far/off", "q"],
+                Absolute,
+                Some("/far/off/old"),
+            ),
+        ];
+        for (levels, form, want) in table {
+            let got = stored(levels, form);
+            assert_eq!(got, Ok(want.map(String::from)), "{levels:?} {form:?}");
+        }
+    }
+
+    #[test]
+    fn r155_an_absolute_redirect_has_at_most_256_bytes() {
+        let long = "n".repeat(200);
+        let rest = |n: usize| "m".repeat(n);
+        assert!(stored(&[&rest(54), &long], Form::Absolute).is_ok());
+        assert_eq!(
+            stored(&[&rest(55), &long], Form::Absolute),
+            Err(Errno::EXDEV)
+        );
+        assert!(stored(&[&rest(255)], Form::Absolute).is_ok());
+        assert!(stored(&[&rest(255), &long], Form::Relative).is_ok());
     }
 }

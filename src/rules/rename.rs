@@ -5,6 +5,7 @@ use crate::errno::Errno;
 use crate::op::RenameFlags;
 use crate::rules::Features;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
+use crate::rules::redirect::Form;
 use crate::rules::whiteout::OPAQUE;
 use crate::xattr_name::OverlayAttr;
 
@@ -32,6 +33,10 @@ pub(crate) struct Side {
     pub(crate) opaque: bool,
     /// Its parent directory is merged.
     pub(crate) parent_merged: bool,
+    /// A file that has only attributes in the upper, or will have once it is copied up.
+    pub(crate) metacopy: bool,
+    /// The lower of a non-directory has several names.
+    pub(crate) hard_linked: bool,
 }
 
 /// Both names.
@@ -131,9 +136,9 @@ pub(crate) struct Decision {
     /// Directories that receive a copied-up object (rule R149).
     pub(crate) new_parent_impure: bool,
     pub(crate) old_parent_impure: bool,
-    /// Lower or merged objects that need a redirect (rule R148).
-    pub(crate) redirect_old: bool,
-    pub(crate) redirect_new: bool,
+    /// Lower or merged objects that must have a redirect (rules R148, R151).
+    pub(crate) redirect_old: Option<Form>,
+    pub(crate) redirect_new: Option<Form>,
     /// Pure upper directories that must not merge with what is below their new name (rule R148).
     pub(crate) opaque_old: bool,
     pub(crate) opaque_new: bool,
@@ -160,48 +165,55 @@ pub(crate) fn decide(f: &Facts) -> Decision {
     let opaque = |side: Side, other: Side| {
         !side.merged_or_lower && side.is_dir && !side.opaque && other.parent_merged
     };
-    // Whether a non-directory is merged is known only after its copy-up (a plain one is not, a
-    // metacopy is), so only directories are asked for here.
-    let redirect = |side: Side| side.is_dir && side.merged_or_lower;
+    let redirect = |side: Side| match side.is_dir {
+        true => side.merged_or_lower.then(|| form(side, f.same_dir)),
+        false => side.metacopy.then(|| form(side, f.same_dir)),
+    };
     Decision {
         how,
         cleans_whiteout,
         new_parent_impure: !f.same_dir && old.origin,
         old_parent_impure: !f.same_dir && exchange && new.origin,
         redirect_old: redirect(old),
-        redirect_new: exchange && redirect(new),
+        redirect_new: redirect(new).filter(|_| exchange),
         opaque_old: opaque(old, new),
         opaque_new: exchange && opaque(new, old),
     }
 }
 
-/// Appends the rename itself and what must precede and follow it. `moved`: the upper objects; `impure`
-/// marks are appended by the caller, which knows what is marked already. Answers the commit's index
-/// and those of the two opaque marks.
-pub(crate) fn plan(
-    plan: &mut Plan,
-    decision: Decision,
-    old: Obj,
-    new: Option<Obj>,
-    from: Place,
-    to: Place,
-) -> (usize, Option<usize>, Option<usize>) {
-    let mut opaque = |object: Obj| {
-        let value = Some(OPAQUE.to_vec());
-        plan.push(
-            Role::Neutral,
-            Step::SetOverlay {
-                object,
-                attr: OverlayAttr::Opaque,
-                value,
-            },
-        )
+/// The form of the redirect that an object needs. Another name of a hard link may be in another
+/// directory, where a relative one would mean something else (rule R151).
+fn form(side: Side, same_dir: bool) -> Form {
+    if same_dir && (side.is_dir || !side.hard_linked) {
+        Form::Relative
+    } else {
+        Form::Absolute
+    }
+}
+
+/// Appends marking a directory that is to be moved as opaque (rule R148).
+pub(crate) fn mark_opaque(plan: &mut Plan, object: Obj) -> usize {
+    let step = Step::SetOverlay {
+        object,
+        attr: OverlayAttr::Opaque,
+        value: Some(OPAQUE.to_vec()),
     };
-    let opaque_old = decision.opaque_old.then(|| opaque(old));
-    let opaque_new = match new {
-        Some(new) if decision.opaque_new => Some(opaque(new)),
-        _ => None,
+    plan.push(Role::Neutral, step)
+}
+
+/// Appends storing a redirect on an object that is to be moved or linked (rules R136, R148, R151).
+pub(crate) fn set_redirect(plan: &mut Plan, object: Obj, value: Vec<u8>) -> usize {
+    let step = Step::SetOverlay {
+        object,
+        attr: OverlayAttr::Redirect,
+        value: Some(value),
     };
+    plan.push(Role::Neutral, step)
+}
+
+/// Appends the rename itself and what must follow it; what must precede it is there already. Answers
+/// the commit's index.
+pub(crate) fn plan(plan: &mut Plan, decision: Decision, from: Place, to: Place) -> usize {
     let commit = plan.push(
         Role::Commit,
         Step::Rename {
@@ -219,7 +231,7 @@ pub(crate) fn plan(
             },
         );
     }
-    (commit, opaque_old, opaque_new)
+    commit
 }
 
 #[cfg(test)]
@@ -236,6 +248,8 @@ mod tests {
         origin: false,
         opaque: false,
         parent_merged: true,
+        metacopy: false,
+        hard_linked: false,
     };
     const DIR: Side = Side {
         is_dir: true,
@@ -348,6 +362,44 @@ mod tests {
         assert!(!decide(&facts(opaque, NONE, RenameFlags::NONE)).opaque_old);
         let d = decide(&facts(DIR, DIR, RenameFlags::EXCHANGE));
         assert!(d.opaque_old && d.opaque_new);
+    }
+
+    #[test]
+    fn r148_r150_r151_redirects() {
+        let both = |side, same_dir| {
+            let mut f = facts(side, side, RenameFlags::EXCHANGE);
+            f.same_dir = same_dir;
+            let exchanged = decide(&f);
+            assert_eq!(exchanged.redirect_old, exchanged.redirect_new);
+            f.flags = RenameFlags::NONE;
+            assert_eq!(decide(&f).redirect_new, None, "replaced, not moved");
+            assert_eq!(decide(&f).redirect_old, exchanged.redirect_old);
+            exchanged.redirect_old
+        };
+        let metacopy = Side {
+            metacopy: true,
+            merged_or_lower: true,
+            ..FILE
+        };
+        let linked = Side {
+            hard_linked: true,
+            ..metacopy
+        };
+        let lower_file = Side {
+            merged_or_lower: true,
+            ..FILE
+        };
+        for (side, same_dir, want) in [
+            (MERGED, true, Some(Form::Relative)),
+            (MERGED, false, Some(Form::Absolute)),
+            (DIR, false, None),
+            (lower_file, false, None),
+            (metacopy, true, Some(Form::Relative)),
+            (metacopy, false, Some(Form::Absolute)),
+            (linked, true, Some(Form::Absolute)),
+        ] {
+            assert_eq!(both(side, same_dir), want, "{side:?} {same_dir}");
+        }
     }
 
     #[test]

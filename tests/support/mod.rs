@@ -13,6 +13,7 @@
 )]
 
 pub mod child;
+mod freedoms;
 pub mod fs;
 pub mod mount;
 pub mod namespace;

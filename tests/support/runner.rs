@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use layerstack::backend::AllocateMode;
 use layerstack::testing::case::Check;
-use layerstack::testing::snapshot::{Difference, Entry, OriginCompare};
+use layerstack::testing::snapshot::{Difference, OriginCompare};
 use layerstack::testing::strategy::{self, Profile};
 use layerstack::testing::{Case, Compare, TreeSnapshot, minimise, outcome};
-use layerstack::{Errno, Op, Outcome};
+use layerstack::{Errno, Op};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use super::freedoms::{
+    drop_hints, is_stale_rename, plain_errno, stale_mode, touched_dir, untouched, zeroes,
+};
 use super::fs::{Fs, Mounted};
 use super::system::{Layout, Open, Stack, System};
 
@@ -218,6 +219,10 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
         *ends.0.entry(op.name()).or_default().entry(end).or_default() += 1;
         let a = a.map_err(|e| plain_errno(op, e, rules));
         let b = b.map_err(|e| plain_errno(op, e, rules));
+        let a = match rules.right_in_memory {
+            true => untouched(a, &b, stack.started),
+            false => a,
+        };
         if rules.left_without_handles && is_stale_rename(op, &a, &b) {
             continue;
         }
@@ -301,47 +306,6 @@ fn compare_trees(
     report("upper layers differ", &differences)
 }
 
-/// POSIX allows two errnos for a rename onto a directory that is not empty. Most filesystems say
-/// `ENOTEMPTY`, as backends must; xfs says `EEXIST`.
-fn plain_errno(op: &Op, errno: Errno, rules: &Rules) -> Errno {
-    match (op, errno) {
-        (Op::Rename { flags, .. }, Errno::EEXIST) if rules.upper_is_xfs && !flags.no_replace => {
-            Errno::ENOTEMPTY
-        }
-        _ => errno,
-    }
-}
-
-/// Without file handles the kernel has two inodes for two names of one copied-up file, so it does
-/// not see that a rename of one onto the other changes nothing, and finds itself confused.
-fn is_stale_rename(
-    op: &Op,
-    kernel: &Result<Outcome, Errno>,
-    engine: &Result<Outcome, Errno>,
-) -> bool {
-    let renames = matches!(op, Op::Rename { .. });
-    let confused = matches!(kernel, Err(Errno::ESTALE | Errno::EINVAL));
-    renames && confused && *engine == Ok(Outcome::Done)
-}
-
-/// Without file handles the kernel has two inodes for two names of one copied-up file, and one of
-/// them may not know of a set-id bit that the other set, so truncating through it leaves the bit.
-fn stale_mode(d: &Difference) -> bool {
-    let mode = |text: &str| u32::from_str_radix(text, 8).unwrap_or(0);
-    d.what == "mode" && (mode(&d.left) ^ mode(&d.right)) & 0o1777 == 0
-}
-
-/// A directory that the kernel's filesystem touched: ext4 does so in a rename that fails with
-/// `ENOTEMPTY` although a whiteout was asked for. Directories have their times compared with the
-/// engine on the same filesystem.
-fn touched_dir(d: &Difference, kernel: &TreeSnapshot) -> bool {
-    d.what == "mtime" && d.left == "now" && is_dir(kernel, &d.path)
-}
-
-fn is_dir(tree: &TreeSnapshot, path: &Path) -> bool {
-    matches!(tree.get(path), Some(Entry::Node(node)) if node.meta.is_dir())
-}
-
 fn report(what: &str, differences: &[Difference]) -> Result<(), String> {
     if differences.is_empty() {
         return Ok(());
@@ -352,23 +316,6 @@ fn report(what: &str, differences: &[Difference]) -> Result<(), String> {
         .map(ToString::to_string)
         .collect();
     Err(format!("{what}:\n{}", lines.join("\n")))
-}
-
-/// Drops the differences that come from the kernel's writing when it only reads, which the engine
-/// does not do: it stores the origin of a merged directory that has none and marks the parent
-/// impure (rule R065), and takes the mark of a directory without copied-up entries away (R108). The
-/// mark is only a hint for listings; tests of their own show that the engine sets it.
-fn drop_hints(differences: &mut Vec<Difference>, kernel: &TreeSnapshot) {
-    let stored: Vec<PathBuf> = differences
-        .iter()
-        .filter(|d| d.what == "overlay.origin" && d.right == "absent" && is_dir(kernel, &d.path))
-        .map(|d| d.path.clone())
-        .collect();
-    differences.retain(|d| match d.what.as_str() {
-        "overlay.origin" => !stored.contains(&d.path),
-        "overlay.impure" => false,
-        _ => true,
-    });
 }
 
 /// Many generated cases on one layout.
@@ -474,18 +421,6 @@ impl Campaign {
         let Campaign { name, layout, .. } = self;
         panic!("{name} (KERNEL_SEED={seed}, {layout:?}) {found}\n\n{case:?}\n");
     }
-}
-
-/// Tmpfs cannot zero a range. Before the kernel's overlay learns that, it has taken set-id bits and
-/// capabilities away (deviation ALLOC-1).
-fn zeroes(op: &Op) -> bool {
-    let (Op::Allocate { mode, .. } | Op::HandleAllocate { mode, .. }) = op else {
-        return false;
-    };
-    matches!(
-        mode,
-        AllocateMode::ZeroRange | AllocateMode::ZeroRangeKeepSize
-    )
 }
 
 fn number_from_env(key: &str) -> Option<u64> {

@@ -1,0 +1,98 @@
+//! What is not compared, since the kernel itself is not of one mind: the list of
+//! `docs/testing.md`, as far as whole comparisons are not set by [`Rules`].
+
+use std::path::{Path, PathBuf};
+
+use layerstack::backend::AllocateMode;
+use layerstack::testing::TreeSnapshot;
+use layerstack::testing::snapshot::{Difference, Entry};
+use layerstack::{Errno, Op, Outcome, Timestamp};
+
+use super::runner::Rules;
+
+/// POSIX allows two errnos for a rename onto a directory that is not empty. Most filesystems say
+/// `ENOTEMPTY`, as backends must; xfs says `EEXIST`.
+pub(super) fn plain_errno(op: &Op, errno: Errno, rules: &Rules) -> Errno {
+    match (op, errno) {
+        (Op::Rename { flags, .. }, Errno::EEXIST) if rules.upper_is_xfs && !flags.no_replace => {
+            Errno::ENOTEMPTY
+        }
+        _ => errno,
+    }
+}
+
+/// Without file handles the kernel has two inodes for two names of one copied-up file, so it does
+/// not see that a rename of one onto the other changes nothing, and finds itself confused.
+pub(super) fn is_stale_rename(
+    op: &Op,
+    kernel: &Result<Outcome, Errno>,
+    engine: &Result<Outcome, Errno>,
+) -> bool {
+    let renames = matches!(op, Op::Rename { .. });
+    let confused = matches!(kernel, Err(Errno::ESTALE | Errno::EINVAL));
+    renames && confused && *engine == Ok(Outcome::Done)
+}
+
+/// Without file handles the kernel has two inodes for two names of one copied-up file, and one of
+/// them may not know of a set-id bit that the other set, so truncating through it leaves the bit.
+pub(super) fn stale_mode(d: &Difference) -> bool {
+    let mode = |text: &str| u32::from_str_radix(text, 8).unwrap_or(0);
+    d.what == "mode" && (mode(&d.left) ^ mode(&d.right)) & 0o1777 == 0
+}
+
+/// A directory that the kernel's filesystem touched: ext4 does so in a rename that fails with
+/// `ENOTEMPTY` although a whiteout was asked for. Directories have their times compared with the
+/// engine on the same filesystem.
+pub(super) fn touched_dir(d: &Difference, kernel: &TreeSnapshot) -> bool {
+    d.what == "mtime" && d.left == "now" && is_dir(kernel, &d.path)
+}
+
+/// The same of what an operation answers: takes the time of such a directory from the engine.
+pub(super) fn untouched(
+    kernel: Result<Outcome, Errno>,
+    engine: &Result<Outcome, Errno>,
+    started: Timestamp,
+) -> Result<Outcome, Errno> {
+    match (kernel, engine) {
+        (Ok(Outcome::Metadata(mut kernel)), Ok(Outcome::Metadata(engine)))
+            if kernel.is_dir() && kernel.mtime >= started =>
+        {
+            kernel.mtime = engine.mtime;
+            Ok(Outcome::Metadata(kernel))
+        }
+        (kernel, _) => kernel,
+    }
+}
+
+fn is_dir(tree: &TreeSnapshot, path: &Path) -> bool {
+    matches!(tree.get(path), Some(Entry::Node(node)) if node.meta.is_dir())
+}
+
+/// Drops the differences that come from the kernel's writing when it only reads, which the engine
+/// does not do: it stores the origin of a merged directory that has none and marks the parent
+/// impure (rule R065), and takes the mark of a directory without copied-up entries away (R108). The
+/// mark is only a hint for listings; tests of their own show that the engine sets it.
+pub(super) fn drop_hints(differences: &mut Vec<Difference>, kernel: &TreeSnapshot) {
+    let stored: Vec<PathBuf> = differences
+        .iter()
+        .filter(|d| d.what == "overlay.origin" && d.right == "absent" && is_dir(kernel, &d.path))
+        .map(|d| d.path.clone())
+        .collect();
+    differences.retain(|d| match d.what.as_str() {
+        "overlay.origin" => !stored.contains(&d.path),
+        "overlay.impure" => false,
+        _ => true,
+    });
+}
+
+/// Tmpfs cannot zero a range. Before the kernel's overlay learns that, it has taken set-id bits and
+/// capabilities away (deviation ALLOC-1).
+pub(super) fn zeroes(op: &Op) -> bool {
+    let (Op::Allocate { mode, .. } | Op::HandleAllocate { mode, .. }) = op else {
+        return false;
+    };
+    matches!(
+        mode,
+        AllocateMode::ZeroRange | AllocateMode::ZeroRangeKeepSize
+    )
+}
