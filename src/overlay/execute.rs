@@ -109,23 +109,12 @@ impl Core {
         Ok((value, b.finish()))
     }
 
-<<<<<<< HEAD
-    /// Plans without doing anything.
-    pub(crate) fn plan_only(&self, build: impl Fn(&mut Build<'_>) -> Res<()>) -> Res<Prepared> {
-        let _tree = self.read();
-        let mut b = Build::new(self, &[]);
-        build(&mut b)?;
-        Ok(b.finish())
-    }
-
     /// Runs a plan that was made without looking anything up in this union.
     pub(crate) fn execute_alone(&self, prepared: Prepared) -> Res<()> {
         let _tree = self.write();
         self.execute(prepared).map(|_| ())
     }
 
-=======
->>>>>>> main
     /// Runs the staging steps of one copy-up.
     fn stage(&self, prepared: &Prepared, segment: &Segment) -> Res<Staged> {
         let mut run = Run::new(
