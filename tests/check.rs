@@ -15,18 +15,24 @@ mod support;
 mod attributes;
 #[path = "check/hints.rs"]
 mod hints;
+#[path = "check/hostile.rs"]
+mod hostile;
 #[path = "check/index.rs"]
 mod index;
 #[path = "check/kmsg.rs"]
 mod kmsg;
 #[path = "check/limits.rs"]
 mod limits;
+#[path = "check/random.rs"]
+mod random;
 #[path = "check/redirects.rs"]
 mod redirects;
 #[path = "check/scene.rs"]
 mod scene;
 #[path = "check/seals.rs"]
 mod seals;
+#[path = "check/speed.rs"]
+mod speed;
 #[path = "check/whiteouts.rs"]
 mod whiteouts;
 #[path = "check/work.rs"]

@@ -136,10 +136,12 @@ impl<'a> Again<'a> {
             _ => return,
         }
         let shown = self.path_of(&top.name);
-        let fix = FixBuilder::without(&user.path, &user.node, OverlayAttr::Origin);
         let found = Found::new(FindingKind::OriginUncovered, LayerId::Upper, &user.path);
-        let detail = format!("it shows as {}", crate::display_path(&shown));
-        self.out.add(found.detail(detail).keeps(fix));
+        let found = found.detail(format!("it shows as {}", crate::display_path(&shown)));
+        self.out.add(match FixBuilder::set_free(user) {
+            Some(fix) => found.keeps(fix),
+            None => found.no_remedy("its data have another size than it shows"),
+        });
     }
 
     /// A lower directory that shows although another directory is redirected to it.

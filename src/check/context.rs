@@ -247,10 +247,7 @@ pub(super) enum Lookup {
 }
 
 /// A subdirectory, if there is one of this name.
-fn directory(
-    root: &NodeRef,
-    name: &str,
-) -> std::result::Result<Option<NodeRef>, BackendError> {
+fn directory(root: &NodeRef, name: &str) -> std::result::Result<Option<NodeRef>, BackendError> {
     match root.lookup(&Name::new(name)?)? {
         Some(Entry::Node(node, meta)) if meta.is_dir() => Ok(Some(node)),
         _ => Ok(None),

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::finding::Fix;
+use super::seen::OriginUser;
 use crate::backend::{NodeRef, RemoveKind, RenameHow, XattrMode};
 use crate::error::LayerId;
 use crate::meta::{SetAttr, SetTime};
 use crate::path::Name;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::rules::whiteout::OPAQUE;
+use crate::rules::xattr::CAPABILITY;
 use crate::xattr_name::{OverlayAttr, XattrName};
 
 /// The name under which a whiteout waits in the staging directory; such names are swept.
@@ -76,8 +78,7 @@ impl FixBuilder {
         };
         let how = RenameHow::NoReplace;
         let (from, to) = (place(from), place(to));
-        self.plan
-            .push(Role::Commit, Step::Rename { from, to, how });
+        self.plan.push(Role::Commit, Step::Rename { from, to, how });
     }
 
     /// Creates a whiteout.
@@ -137,6 +138,48 @@ impl FixBuilder {
         fix.set(object, OverlayAttr::Opaque, Some(OPAQUE));
         fix.set(object, OverlayAttr::Redirect, None);
         fix.build()
+    }
+
+    /// Makes an upper file one of its own, no longer the kernel's inode of its origin: without the origin,
+    /// and a metadata-only copy with its data; `None` if it would then show other data.
+    pub(super) fn set_free(user: &OriginUser) -> Option<Fix> {
+        let mut fix = FixBuilder::new();
+        let object = fix.object(LayerId::Upper, &user.path, &user.node);
+        if let Some((layer, data)) = &user.data {
+            let (shown, below) = (user.node.metadata().ok()?, data.metadata().ok()?);
+            if shown.size != below.size {
+                return None;
+            }
+            let from = fix.object(*layer, &user.path, data);
+            let copy = Step::CopyData {
+                from,
+                to: object,
+                size: below.size,
+                data_bytes: None,
+            };
+            fix.plan.push(Role::Neutral, copy);
+            fix.plan.push(Role::Neutral, Step::Sync { object });
+            // What writing takes away.
+            let capability = XattrName::new(CAPABILITY).ok()?;
+            if let Some(value) = user.node.xattr(&capability).ok()? {
+                let step = Step::SetXattr {
+                    object,
+                    name: capability,
+                    value: Some(value),
+                    mode: XattrMode::Set,
+                };
+                fix.plan.push(Role::Neutral, step);
+            }
+            let attr = SetAttr {
+                mode: Some(shown.mode),
+                ..SetAttr::default()
+            };
+            fix.plan.push(Role::Neutral, Step::SetAttr { object, attr });
+            fix.set(object, OverlayAttr::Metacopy, None);
+            fix.keep_times(object, &user.node);
+        }
+        fix.set(object, OverlayAttr::Origin, None);
+        Some(fix.build())
     }
 
     /// Removes one overlay attribute of an upper object.

@@ -77,9 +77,7 @@ impl Index {
     pub(super) fn judge(&mut self, cx: &Context, out: &mut Findings, seen: &Seen) {
         let Some(dir) = &cx.index else { return };
         for read in &mut self.entries {
-            if let (Some(key), Target::Found { visible, .. }) =
-                (read.key, &mut read.facts.target)
-            {
+            if let (Some(key), Target::Found { visible, .. }) = (read.key, &mut read.facts.target) {
                 *visible = seen.indexed.get(&key).map_or(0, |i| i.visible);
             }
             if let Some(kind) = judge(&read.facts) {
@@ -89,13 +87,7 @@ impl Index {
     }
 }
 
-fn entry(
-    cx: &Context,
-    name: Name,
-    held: Held,
-    raw: Vec<u8>,
-    origin: &origin::Origin,
-) -> Read {
+fn entry(cx: &Context, name: Name, held: Held, raw: Vec<u8>, origin: &origin::Origin) -> Read {
     let (target, key) = match cx.find(origin) {
         Lookup::Unknown => (Target::Unknown, None),
         Lookup::Gone => (Target::Gone, None),
@@ -142,11 +134,7 @@ fn upper_directory(cx: &Context, node: &NodeRef) -> UpperDir {
     let Some(value) = attr_of(node, OverlayAttr::Upper) else {
         return UpperDir::Absent;
     };
-    let Some(upper) = cx
-        .upper
-        .as_ref()
-        .filter(|u| u.capabilities().file_handles)
-    else {
+    let Some(upper) = cx.upper.as_ref().filter(|u| u.capabilities().file_handles) else {
         return UpperDir::Unknown;
     };
     let Decoded::Known(handle) = origin::decode(&value) else {
@@ -179,7 +167,12 @@ fn found(cx: &Context, dir: &NodeRef, read: &Read, kind: FindingKind) -> Found {
         // As the mount does, except for what still shows, which a whiteout would make unusable.
         let leave_whiteout =
             cx.features.nfs_export && kind == FindingKind::IndexOrphan && visible == 0;
-        work::remove_all((dir, Path::new(PATH)), &read.name, subdirectory, leave_whiteout)
+        work::remove_all(
+            (dir, Path::new(PATH)),
+            &read.name,
+            subdirectory,
+            leave_whiteout,
+        )
     };
     match (kind, &read.node) {
         (FindingKind::NlinkMalformed | FindingKind::NlinkWrong, Some(node)) => {
@@ -208,7 +201,11 @@ fn found(cx: &Context, dir: &NodeRef, read: &Read, kind: FindingKind) -> Found {
 /// An entry whose name is no origin. If it records one, it may have lost its name.
 fn bad_name(out: &mut Findings, dir: &NodeRef, name: &Name, held: &Held) {
     let at = Path::new(PATH);
-    let found = Found::new(FindingKind::IndexNameMalformed, LayerId::Work, join(at, name));
+    let found = Found::new(
+        FindingKind::IndexNameMalformed,
+        LayerId::Work,
+        join(at, name),
+    );
     let (node, meta) = match held {
         Held::Node(node, meta) => (Some(node), Some(meta)),
         Held::Whiteout(_) => (None, None),

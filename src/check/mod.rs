@@ -176,7 +176,11 @@ impl Check {
             Ok(cx) => cx,
             Err(e) => {
                 let found = Found::new(FindingKind::StackInvalid, e.layer(), "/");
-                out.add(found.detail(e.to_string()).no_remedy("other layers are needed"));
+                out.add(
+                    found
+                        .detail(e.to_string())
+                        .no_remedy("other layers are needed"),
+                );
                 return Report::new(out, &seen, None);
             }
         };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::context::{ObjectKey, attr_of};
+use super::context::{LowerObject, ObjectKey, attr_of};
 use super::finding::Found;
 use super::fix::FixBuilder;
 use super::seen::{OriginUser, RedirectUser};
@@ -235,7 +235,9 @@ impl Walker<'_> {
                 let found = Found::new(FindingKind::LayerInside, layer, path);
                 self.out.add(found.no_remedy("layers must lie apart"));
             }
-            (Errno::EREMOTE, _) => self.out.add(Found::new(FindingKind::MountPoint, layer, path)),
+            (Errno::EREMOTE, _) => self
+                .out
+                .add(Found::new(FindingKind::MountPoint, layer, path)),
             (errno, _) => {
                 let found = Found::new(FindingKind::Unreadable, layer, path);
                 self.out.add(found.detail(errno.to_string()));
@@ -296,9 +298,10 @@ impl Walker<'_> {
         self.meaningless(object.layer.id, &path, object.node, (&attrs, place));
         self.count_indexed(object);
         if attrs.get(OverlayAttr::Metacopy).is_some() && object.meta.is_file() {
-            self.metacopy(here, object);
+            self.metacopy(here, object, origin, index_ino)
+        } else {
+            origin.is_some_and(|value| self.upper_origin(object, value, index_ino))
         }
-        origin.is_some_and(|value| self.upper_origin(object, value, index_ino))
     }
 
     /// Counts the names that show a lower object which the index has an entry for.
@@ -315,55 +318,113 @@ impl Walker<'_> {
         }
     }
 
-    fn metacopy(&mut self, here: &Here<'_>, object: &Object<'_>) {
+    /// Judges a metadata-only copy. The lower file that it leads to is found by name, and should be its
+    /// origin.
+    fn metacopy(
+        &mut self,
+        here: &Here<'_>,
+        object: &Object<'_>,
+        origin: Option<&[u8]>,
+        index_ino: Option<u64>,
+    ) -> bool {
         let path = self.path_of(object.name);
-        match self.cx.peek(here.inode, object.name) {
-            Err(fail) => self.lookup_failed(object, &fail),
-            Ok(_) if self.cx.is_refused(here.inode, object.name) => {
-                let found = Found::new(FindingKind::MetacopyRefused, object.layer.id, path);
-                self.out
-                    .add(found.no_remedy("a mount with metacopy=on shows it"));
+        let state = match self.cx.peek(here.inode, object.name) {
+            Ok(Some(peeked)) => peeked.state,
+            Ok(None) => return false,
+            Err(fail) => {
+                self.lookup_failed(object, &fail);
+                return false;
             }
-            Ok(_) => {}
+        };
+        if self.cx.is_refused(here.inode, object.name) {
+            let found = Found::new(FindingKind::MetacopyRefused, object.layer.id, &path);
+            self.out
+                .add(found.no_remedy("a mount with metacopy=on shows it"));
         }
+        let (Some(lower), Some(data)) = (state.lowers.first(), state.lowers.last()) else {
+            return false;
+        };
+        if object.layer.id != LayerId::Upper {
+            return false;
+        }
+        let id = LayerId::Lower(lower.layer);
+        let recorded = match origin {
+            Some(value) => self.cx.names(value, id, &lower.node),
+            None => hints::Recorded::Absent,
+        };
+        if let Some(kind) = hints::file(recorded)
+            && let Some(right) = self.cx.origin_value(id, &lower.node)
+        {
+            let attr = OverlayAttr::Origin;
+            let fix = FixBuilder::with(&path, object.node, attr, Some(&right));
+            self.out
+                .add(Found::new(kind, LayerId::Upper, &path).keeps(fix));
+        }
+        let Ok(meta) = lower.node.metadata() else {
+            return false;
+        };
+        let lower = LowerObject {
+            key: ObjectKey {
+                fs: self.cx.core.fs_of(id),
+                ino: meta.ino,
+            },
+            meta,
+        };
+        let data = (LayerId::Lower(data.layer), data.node.clone());
+        self.shares(object, &lower, index_ino, Some(data)) && origin.is_some()
     }
 
     fn upper_origin(&mut self, object: &Object<'_>, value: &[u8], index_ino: Option<u64>) -> bool {
         let path = self.path_of(object.name);
         let (recorded, lower) = self.cx.recorded(value, object.meta.file_type);
-        let without = || FixBuilder::without(&path, object.node, OverlayAttr::Origin);
         if let Some(kind) = hints::file(recorded) {
+            let fix = FixBuilder::without(&path, object.node, OverlayAttr::Origin);
             self.out
-                .add(Found::new(kind, LayerId::Upper, &path).keeps(without()));
+                .add(Found::new(kind, LayerId::Upper, &path).keeps(fix));
         }
-        let Some(lower) = lower else { return false };
+        lower.is_some_and(|lower| self.shares(object, &lower, index_ino, None))
+    }
+
+    /// An upper file that the kernel takes for one inode with a lower one; true if it does. `data`: what
+    /// holds the data of a metadata-only copy.
+    fn shares(
+        &mut self,
+        object: &Object<'_>,
+        lower: &LowerObject,
+        index_ino: Option<u64>,
+        data: Option<(LayerId, NodeRef)>,
+    ) -> bool {
+        let user = OriginUser {
+            ino: object.meta.ino,
+            path: self.path_of(object.name),
+            node: object.node.clone(),
+            data,
+        };
         let indexed = index_ino == Some(object.meta.ino);
-        if index_ino.is_some() && !indexed {
-            let found = Found::new(FindingKind::IndexSplit, LayerId::Upper, &path);
-            self.out.add(found.keeps(without()));
+        let kind = if index_ino.is_some() && !indexed {
+            FindingKind::IndexSplit
+        } else if lower.meta.nlink != 1 && !indexed {
+            // Names of a hard-linked lower file are one inode to the kernel only by the index.
             return false;
-        }
-        // Names of a hard-linked lower file are one inode to the kernel only by the index.
-        if lower.meta.nlink != 1 && !indexed {
-            return false;
-        }
-        match self.seen.origins.get(&lower.key) {
-            None => {
-                let user = OriginUser {
-                    ino: object.meta.ino,
-                    path,
-                    node: object.node.clone(),
-                };
-                self.seen.origins.insert(lower.key, user);
+        } else {
+            match self.seen.origins.get(&lower.key) {
+                None => {
+                    self.seen.origins.insert(lower.key, user);
+                    return true;
+                }
+                Some(first) if first.ino == object.meta.ino => return true,
+                Some(_) => FindingKind::OriginDuplicate,
             }
-            Some(first) if first.ino == object.meta.ino => {}
-            Some(first) => {
-                let detail = format!("as {}", crate::display_path(&first.path));
-                let found = Found::new(FindingKind::OriginDuplicate, LayerId::Upper, &path);
-                self.out.add(found.detail(detail).keeps(without()));
-            }
+        };
+        let mut found = Found::new(kind, LayerId::Upper, &user.path);
+        if let Some(first) = self.seen.origins.get(&lower.key) {
+            found = found.detail(format!("as {}", crate::display_path(&first.path)));
         }
-        true
+        self.out.add(match FixBuilder::set_free(&user) {
+            Some(fix) => found.keeps(fix),
+            None => found.no_remedy("its data have another size than it shows"),
+        });
+        kind == FindingKind::OriginDuplicate
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::finding::{Finding, Remedy};
 use crate::backend::NodeRef;
-use crate::error::{Error, Result};
 use crate::errno::Errno;
+use crate::error::{Error, Result};
 use crate::overlay::build::Prepared;
 use crate::overlay::core::Core;
-use crate::rules::plan::Plan;
+use crate::rules::plan::{Obj, Plan, Step};
 
 /// Which repairs are wanted.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -83,18 +83,33 @@ impl Repair<'_> {
             let core = self
                 .core
                 .ok_or_else(|| Error::new("repair", &finding.path, Errno::EROFS))?;
-            let prepared = Prepared {
-                plan: plan.clone(),
-                bound: (*bound).clone(),
-                effects: Vec::new(),
-                segments: Vec::new(),
-                unstorable: Errno::EIO,
-            };
+            let mut plan = plan.clone();
+            plan.steps.retain(|planned| !is_done(&planned.step, bound));
+            let prepared = Prepared::plain(plan, (*bound).clone());
             core.execute_alone(prepared)
                 .map_err(|e| e.into_error("repair", &finding.path))?;
             done.repaired += 1;
         }
         Ok(done)
+    }
+}
+
+/// An attribute that is gone already: two names of one file have one attribute, and a finding each.
+fn is_done(step: &Step, bound: &[Option<NodeRef>]) -> bool {
+    let node = |object: &Obj| bound.get(object.0).and_then(Option::as_ref);
+    match step {
+        Step::SetOverlay {
+            object,
+            attr,
+            value: None,
+        } => node(object).is_some_and(|n| matches!(n.overlay_attr(*attr), Ok(None))),
+        Step::SetXattr {
+            object,
+            name,
+            value: None,
+            ..
+        } => node(object).is_some_and(|n| matches!(n.xattr(name), Ok(None))),
+        _ => false,
     }
 }
 

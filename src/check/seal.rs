@@ -173,7 +173,8 @@ impl Sealer {
 
     fn node(&mut self, node: &NodeRef, meta: &Metadata) -> Result<()> {
         let size = if meta.is_dir() { 0 } else { meta.size };
-        self.hash.field(b"type", meta.file_type.to_string().as_bytes());
+        self.hash
+            .field(b"type", meta.file_type.to_string().as_bytes());
         for number in [
             u64::from(meta.mode),
             u64::from(meta.uid),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::context::ObjectKey;
 use crate::backend::NodeRef;
+use crate::error::LayerId;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -32,6 +33,8 @@ pub(super) struct OriginUser {
     pub(super) ino: u64,
     pub(super) path: PathBuf,
     pub(super) node: NodeRef,
+    /// Of a metadata-only copy, the lower file that holds its data.
+    pub(super) data: Option<(LayerId, NodeRef)>,
 }
 
 /// A redirected directory.

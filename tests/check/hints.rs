@@ -150,7 +150,7 @@ fn hard_links_in_the_upper_share_an_origin_rightly() {
 #[test]
 fn layers_that_were_copied() {
     copied_up(|disk| {
-        let copy = disk.space.path().join("copy");
+        let copy = disk.beside("copy");
         let done = std::process::Command::new("cp")
             .arg("-a")
             .args([&disk.lowers[0], &copy])

@@ -4,9 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use layerstack::backend::memory::MemLayer;
-use layerstack::backend::{
-    Capabilities, FsIdentity, LayerBackend, NodeRef, Result, UpperBackend,
-};
+use layerstack::backend::{Capabilities, FsIdentity, LayerBackend, NodeRef, Result, UpperBackend};
 use layerstack::check::{Check, FindingKind, Severity};
 use layerstack::testing::{LayerSpec, NodeSpec};
 use layerstack::{StatFs, XattrNamespace};

@@ -97,7 +97,15 @@ fn two_directories_cannot_share_a_lower_one() {
     ];
     // Whichever of the two was met first showed what is below.
     let changes = [
-        "?/a", "?/a/f", "?/a/sub", "?/a/sub/x", "?/b", "?/b/own", "?/b/f", "?/b/sub", "?/b/sub/x",
+        "?/a",
+        "?/a/f",
+        "?/a/sub",
+        "?/a/sub/x",
+        "?/b",
+        "?/b/own",
+        "?/b/f",
+        "?/b/sub",
+        "?/b/sub/x",
     ];
     heals_plain(&[lower()], &upper, &found, &changes);
 }
@@ -153,7 +161,10 @@ fn options_may_refuse_redirects_and_metadata_only_copies() {
 
     let upper = LayerSpec::new().with("/g", metacopy());
     let memory = Memory::new(&[], &[lower()], &upper);
-    assert_eq!(lines(&memory.checker().run()), ["metacopy-refused upper:/g"]);
+    assert_eq!(
+        lines(&memory.checker().run()),
+        ["metacopy-refused upper:/g"]
+    );
     on_disk(&[], &[lower()], &upper, |disk| {
         let report = disk.looker().run();
         assert!(report.has(FindingKind::MetacopyRefused), "{report}");
@@ -202,4 +213,32 @@ fn a_metadata_only_copy_may_be_redirected() {
     let upper = LayerSpec::new().with("/g", metacopy().overlay(OverlayAttr::Redirect, "a/b"));
     let found = ["redirect-malformed upper:/g"];
     heals(METACOPY, &[lower()], &upper, &found, &["/g"]);
+}
+
+/// A copy with all attributes is a second metadata-only copy of one lower file, of which the kernel
+/// shows only one. It gets its data.
+#[test]
+fn two_metadata_only_copies_of_one_file() {
+    on_disk(METACOPY, &[lower()], &LayerSpec::new(), |disk| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        disk.kernel(|at| std::fs::set_permissions(at.join("g"), mode).unwrap());
+        let done = std::process::Command::new("cp")
+            .args(["-a", "--sparse=always"])
+            .args([disk.upper.join("g"), disk.upper.join("g2")])
+            .status();
+        assert!(done.unwrap().success());
+        let redirect = "trusted.overlay.redirect";
+        xattr::set(disk.upper.join("g2"), redirect, b"/g").unwrap();
+        disk.heals(&["origin-duplicate upper:/g2"], &["?/g", "?/g2"]);
+        disk.kernel(|at| {
+            assert_eq!(std::fs::read(at.join("g")).unwrap(), b"five.");
+            assert_eq!(std::fs::read(at.join("g2")).unwrap(), b"five.");
+        });
+        // The same where the copy is beside the lower file itself.
+        std::fs::remove_file(disk.upper.join("g2")).unwrap();
+        std::fs::rename(disk.upper.join("g"), disk.upper.join("moved")).unwrap();
+        xattr::set(disk.upper.join("moved"), redirect, b"/g").unwrap();
+        disk.heals(&["origin-uncovered upper:/moved"], &["?/g", "?/moved"]);
+        disk.kernel(|at| assert_eq!(std::fs::read(at.join("moved")).unwrap(), b"five."));
+    });
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use layerstack::backend::LayerBackend;
 use layerstack::backend::memory::MemLayer;
-use layerstack::check::{Check, Consent, Remedy, Report};
+use layerstack::check::{Check, Consent, Remedy, Report, Severity};
 use layerstack::testing::snapshot::{OriginCompare, TimeCompare};
 use layerstack::testing::{Compare, LayerSpec, SnapshotOptions, TreeSnapshot};
 use layerstack::{
@@ -18,9 +18,14 @@ use crate::support::fs::{Fs, Mounted, Workspace, require_fs};
 use crate::support::mount::{OverlayConfig, OverlayMount};
 use crate::support::namespace::in_mount_namespace;
 use crate::support::options::overlay_options;
+use crate::support::system::Dirs;
 
 /// One mount at a time, so that complaints of the kernel are about it.
 static ONE: Mutex<()> = Mutex::new(());
+
+pub(crate) fn one_at_a_time() -> MutexGuard<'static, ()> {
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What two views of one stack must agree in: all that repairs must not change. Inode numbers and link
 /// counts are hints that repairs put right.
@@ -44,12 +49,17 @@ pub(crate) fn changed(before: &TreeSnapshot, after: &TreeSnapshot) -> BTreeSet<S
 }
 
 /// What a repair that keeps the view must not do. A name that cannot be looked up is no part of the
-/// view: whether it is listed depends on hints (rule R110).
-pub(crate) fn lost(before: &TreeSnapshot, after: &TreeSnapshot) -> Vec<String> {
+/// view: whether it is listed depends on hints (rule R110), and if it is one of `broken` it may be
+/// usable afterwards.
+pub(crate) fn lost(
+    before: &TreeSnapshot,
+    after: &TreeSnapshot,
+    broken: &BTreeSet<PathBuf>,
+) -> Vec<String> {
     let fails = |side: &str| side == "absent" || side.starts_with("listed, but");
     let differences = before.diff(after, &same_view()).into_iter();
     differences
-        .filter(|d| !(fails(&d.left) && fails(&d.right)))
+        .filter(|d| !(fails(&d.left) && (fails(&d.right) || broken.contains(&d.path))))
         .map(|d| d.to_string())
         .collect()
 }
@@ -68,7 +78,7 @@ pub(crate) fn lines(report: &Report) -> Vec<String> {
     lines
 }
 
-fn left(report: &Report) -> Vec<String> {
+pub(crate) fn left(report: &Report) -> Vec<String> {
     let findings = report.findings().iter();
     let repairable: Vec<_> = findings
         .filter(|f| !matches!(f.remedy, Remedy::None(_)))
@@ -78,7 +88,7 @@ fn left(report: &Report) -> Vec<String> {
 }
 
 /// Asserts that something can be opened, checked, repaired; shared by memory and disk.
-trait Subject {
+pub(crate) trait Subject {
     fn check(&self) -> Report;
     fn view(&self) -> TreeSnapshot;
 
@@ -88,11 +98,15 @@ trait Subject {
     fn heals(&self, expected: &[&str], changes: &[&str]) {
         let report = self.check();
         assert_eq!(lines(&report), expected, "{report}");
+        let errors = report.findings().iter();
+        let errors = errors.filter(|f| f.severity == Severity::Error);
+        let broken: BTreeSet<PathBuf> = errors.map(|f| f.path.clone()).collect();
         drop(report);
         let before = self.view();
         self.check().repair(Consent::Keep).apply().unwrap();
         let kept = self.view();
-        assert_eq!(lost(&before, &kept), [] as [&str; 0], "a repair changed it");
+        let lost = lost(&before, &kept, &broken);
+        assert_eq!(lost, [] as [&str; 0], "a repair changed it");
         let report = self.check();
         let repair = report.repair(Consent::Choose);
         let plan = repair.to_string();
@@ -169,10 +183,29 @@ pub(crate) struct Disk {
     pub(crate) options: Vec<String>,
     /// The kernel's view differs from the engine's, as the table of rules says.
     pub(crate) kernel_differs: bool,
-    pub(crate) space: Workspace,
+    /// Goes last: it removes everything.
+    pub(crate) space: Option<Workspace>,
 }
 
 impl Disk {
+    /// The directories of a system that is closed.
+    pub(crate) fn of(dirs: &Dirs, options: &[String]) -> Self {
+        Disk {
+            lowers: dirs.lowers.clone(),
+            upper: dirs.upper.clone().unwrap(),
+            work: dirs.work.clone().unwrap(),
+            mount: dirs.mount.clone(),
+            options: options.to_vec(),
+            kernel_differs: options.iter().any(|o| o == "index=on"),
+            space: None,
+        }
+    }
+
+    /// A path beside the layers.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.space.as_ref().unwrap().path().join(name)
+    }
+
     fn layers() -> DirLayerOptions {
         DirLayerOptions::new().namespace(XattrNamespace::Trusted)
     }
@@ -257,7 +290,9 @@ impl Subject for Disk {
     fn view(&self) -> TreeSnapshot {
         let stack = LayerStack::from_top(self.opened_lowers()).unwrap();
         // What the index says is not asked: the check does not, and a broken one would refuse.
-        let options = overlay_options(&self.options).index(false).nfs_export(false);
+        let options = overlay_options(&self.options)
+            .index(false)
+            .nfs_export(false);
         let overlay = Overlay::with_options(&stack, self.opened_upper(), options).unwrap();
         TreeSnapshot::of_backend(&*overlay, &SnapshotOptions::merged()).unwrap()
     }
@@ -273,7 +308,7 @@ pub(crate) fn on_disk(
     if !require_fs(&[Fs::Ext4]) {
         return;
     }
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one = one_at_a_time();
     in_mount_namespace(|| {
         let mounted = Mounted::new(&[Fs::Ext4]);
         let space = Workspace::new(&mounted, Fs::Ext4);
@@ -290,7 +325,7 @@ pub(crate) fn on_disk(
             mount: space.dir("m"),
             options: options.iter().map(|o| String::from(*o)).collect(),
             kernel_differs: false,
-            space,
+            space: Some(space),
         };
         test(&mut disk);
     });

@@ -53,9 +53,8 @@ fn a_seal_depends_on_everything_that_an_edit_changes() {
 #[test]
 fn a_seal_depends_on_where_names_are() {
     let of = |paths: [&str; 2]| {
-        let layer = MemLayer::builder().clock(std::sync::Arc::new(
-            ManualClock::new(Timestamp::new(1, 2)),
-        ));
+        let layer =
+            MemLayer::builder().clock(std::sync::Arc::new(ManualClock::new(Timestamp::new(1, 2))));
         let layer = paths.iter().fold(layer, |l, p| l.dir(*p, 0o755));
         Seal::of(&layer.build().unwrap(), SealDepth::Metadata).unwrap()
     };
@@ -69,7 +68,13 @@ fn seals_are_texts() {
     assert!(text.starts_with("layerstack1:content:4:"), "{text}");
     assert_eq!(text.parse(), Ok(seal));
     assert_eq!(format!("{text}\n").parse(), Ok(seal));
-    for bad in ["", "layerstack1", "layerstack2:content:4:00", &text[1..], &text[..40]] {
+    for bad in [
+        "",
+        "layerstack1",
+        "layerstack2:content:4:00",
+        &text[1..],
+        &text[..40],
+    ] {
         assert!(bad.parse::<Seal>().is_err(), "{bad}");
     }
 }

@@ -78,8 +78,8 @@ pub(crate) fn meaningless(attr: OverlayAttr, value: &[u8], at: Place) -> Option<
         OverlayAttr::Upper => Some("it belongs to entries of the index"),
         OverlayAttr::Uuid if !at.root => Some("it belongs to the root of an upper"),
         OverlayAttr::Uuid if value.len() != UUID_BYTES => Some("the value is no UUID"),
-        OverlayAttr::Protattr if protattr(value).len() != value.len() => {
-            Some("the value has more than `a` and `i`")
+        OverlayAttr::Protattr if value.is_empty() || protattr(value).len() != value.len() => {
+            Some("the value is not of `a` and `i`")
         }
         OverlayAttr::Whiteout => Some("only an empty regular file is a whiteout"),
         _ => None,
@@ -134,6 +134,7 @@ mod tests {
         assert!(ok(OverlayAttr::Impure, b"y", D) && !ok(OverlayAttr::Impure, b"n", D));
         assert!(ok(OverlayAttr::Nlink, b"U+1", F) && !ok(OverlayAttr::Nlink, b"1", F));
         assert!(ok(OverlayAttr::Protattr, b"ai", F) && !ok(OverlayAttr::Protattr, b"ax", F));
+        assert!(!ok(OverlayAttr::Protattr, b"", F), "the kernel warns");
         assert!(!ok(OverlayAttr::Whiteout, b"", F) && !ok(OverlayAttr::Upper, b"", D));
         assert!(!ok(OverlayAttr::Uuid, &[0; 16], D));
         let root = Place {
@@ -142,8 +143,14 @@ mod tests {
         };
         assert!(meaningless(OverlayAttr::Uuid, &[0; 16], root).is_none());
         assert!(meaningless(OverlayAttr::Uuid, &[0; 3], root).is_some());
-        assert!(meaningless(OverlayAttr::Opaque, b"y", root).is_some(), "R058");
-        assert!(meaningless(OverlayAttr::Opaque, b"x", root).is_none(), "R072");
+        assert!(
+            meaningless(OverlayAttr::Opaque, b"y", root).is_some(),
+            "R058"
+        );
+        assert!(
+            meaningless(OverlayAttr::Opaque, b"x", root).is_none(),
+            "R072"
+        );
         assert!(ok(OverlayAttr::Origin, b"anything", F));
         assert_eq!(protattr(b"aix"), b"ai");
     }

@@ -9,7 +9,11 @@ const NLINK_BYTES_MAX: usize = 12;
 
 /// The origin that an entry's name tells: the value in hexadecimal digits.
 pub(crate) fn parse_name(name: &[u8]) -> Option<(Vec<u8>, Origin)> {
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let digit = |b: u8| {
+        char::from(b)
+            .to_digit(16)
+            .and_then(|d| u8::try_from(d).ok())
+    };
     // An odd last digit is not looked at.
     let raw: Option<Vec<u8>> = name
         .as_chunks::<2>()
@@ -148,7 +152,9 @@ fn file(e: &Entry, file_type: FileType) -> Option<FindingKind> {
     let (nlink, visible) = match e.target {
         Target::Unknown => return None,
         Target::Gone => return Some(FindingKind::IndexStale),
-        Target::Found { file_type: lower, .. } if lower != file_type => {
+        Target::Found {
+            file_type: lower, ..
+        } if lower != file_type => {
             return Some(FindingKind::IndexOfOtherType);
         }
         Target::Found { nlink, visible, .. } => (nlink, visible),
@@ -205,7 +211,15 @@ mod tests {
     fn r258_link_counts() {
         assert_eq!(parse_nlink(b"U+1"), Some((Base::Upper, 1)));
         assert_eq!(parse_nlink(b"L-12"), Some((Base::Lower, -12)));
-        for bad in [&b""[..], b"U1", b"+1", b"U+", b"U+1x", b"U+99999999999999", b"U+-1"] {
+        for bad in [
+            &b""[..],
+            b"U1",
+            b"+1",
+            b"U+",
+            b"U+1x",
+            b"U+99999999999999",
+            b"U+-1",
+        ] {
             assert_eq!(parse_nlink(bad), None, "{}", bad.escape_ascii());
         }
         assert_eq!(nlink_value(3, 2), b"U+1");

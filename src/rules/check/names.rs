@@ -12,10 +12,7 @@ const RESERVED_PREFIX: &[u8] = b".wh.";
 pub(crate) fn judge(name: &[u8]) -> impl Iterator<Item = FindingKind> + use<> {
     let control = |b: &u8| b.is_ascii_control();
     [
-        (
-            std::str::from_utf8(name).is_err(),
-            FindingKind::NameNotText,
-        ),
+        (std::str::from_utf8(name).is_err(), FindingKind::NameNotText),
         (name.iter().any(control), FindingKind::NameControl),
         (name.starts_with(RESERVED_PREFIX), FindingKind::NameReserved),
     ]
