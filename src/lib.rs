@@ -18,6 +18,8 @@ pub mod check;
 mod credentials;
 mod errno;
 mod error;
+#[cfg(feature = "fuse")]
+pub mod fuse;
 mod meta;
 mod op;
 mod overlay;

@@ -298,7 +298,7 @@ impl<'a> Build<'a> {
             heavy,
             staged: earlier.is_some(),
         });
-        let copied = inode.clone();
+        let (copied, watchers) = (inode.clone(), core.watchers.clone());
         self.then(planned.publish, move |bound| {
             let node = bound.get(object.0).cloned().flatten();
             copied.update(|s| {
@@ -307,6 +307,7 @@ impl<'a> Build<'a> {
                 s.origin_recorded = true;
                 s.impure = false;
             });
+            watchers.copied_up(copied.id);
         });
         Ok(object)
     }

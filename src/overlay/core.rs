@@ -26,6 +26,7 @@ use crate::overlay::inode::{Inode, Lower, Place, State};
 use crate::overlay::meter::Meter;
 use crate::overlay::objects::Objects;
 use crate::overlay::options::OverlayOptions;
+use crate::overlay::watch::Watchers;
 use crate::path::Name;
 use crate::rules::Features;
 use crate::rules::config::Facts;
@@ -60,6 +61,12 @@ impl From<Errno> for Fail {
             detail: None,
             source: None,
         }
+    }
+}
+
+impl From<Fail> for Errno {
+    fn from(fail: Fail) -> Self {
+        fail.errno
     }
 }
 
@@ -162,6 +169,7 @@ pub(crate) struct Shared {
     next_id: AtomicU64,
     next_temp: AtomicU64,
     pub(crate) meter: Meter,
+    pub(crate) watchers: Arc<Watchers>,
     /// Layer roots; meeting one inside another layer is a loop (rule R016).
     traps: HashSet<(usize, u64)>,
 }
@@ -250,6 +258,7 @@ impl Core {
             next_id: AtomicU64::new(2),
             next_temp: AtomicU64::new(1),
             meter: Meter::default(),
+            watchers: Arc::default(),
             traps: roots.traps,
         };
         Ok(Arc::new(Core {

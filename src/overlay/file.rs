@@ -152,7 +152,7 @@ impl File {
         self.fail("file.read", self.try_read(buf, offset))
     }
 
-    fn try_read(&self, buf: &mut [u8], offset: u64) -> Res<usize> {
+    pub(crate) fn try_read(&self, buf: &mut [u8], offset: u64) -> Res<usize> {
         if !self.open.read {
             return Err(Errno::EBADF.into());
         }
@@ -170,7 +170,7 @@ impl File {
     }
 
     /// Answers how much was written and where.
-    fn try_write(&self, buf: &[u8], offset: u64) -> Res<(usize, u64)> {
+    pub(crate) fn try_write(&self, buf: &[u8], offset: u64) -> Res<(usize, u64)> {
         let real = self.writable()?;
         if !self.open.append {
             return Ok((
@@ -217,11 +217,12 @@ impl File {
     /// # Errors
     /// What the layer gives.
     pub fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
-        let next = || {
-            let real = self.real()?;
-            real.file.next_data(offset).in_layer(real.layer)
-        };
-        self.fail("file.seek", next())
+        self.fail("file.seek", self.try_next_data(offset))
+    }
+
+    pub(crate) fn try_next_data(&self, offset: u64) -> Res<Option<Range<u64>>> {
+        let real = self.real()?;
+        real.file.next_data(offset).in_layer(real.layer)
     }
 
     /// Sets the size; a new part reads as zeros and is a hole. The modification time changes even if
@@ -230,15 +231,16 @@ impl File {
     /// # Errors
     /// `EINVAL` if not opened for writing, or for a size that no file can have; others.
     pub fn set_len(&self, len: u64) -> Result<()> {
-        let set = || {
-            if !self.open.write || i64::try_from(len).is_err() {
-                return Err(Fail::from(Errno::EINVAL));
-            }
-            self.core.permit(&self.open.inode, Change::Truncate)?;
-            let real = self.real()?;
-            real.file.set_len(len).in_layer(real.layer)
-        };
-        self.fail("file.set_len", set())
+        self.fail("file.set_len", self.try_set_len(len))
+    }
+
+    pub(crate) fn try_set_len(&self, len: u64) -> Res<()> {
+        if !self.open.write || i64::try_from(len).is_err() {
+            return Err(Fail::from(Errno::EINVAL));
+        }
+        self.core.permit(&self.open.inode, Change::Truncate)?;
+        let real = self.real()?;
+        real.file.set_len(len).in_layer(real.layer)
     }
 
     /// Changes the space of a range; see [`AllocateMode`].
@@ -246,18 +248,19 @@ impl File {
     /// # Errors
     /// `EBADF` if not opened for writing; `EINVAL` for an empty range; `EOPNOTSUPP`, `ENOSPC`.
     pub fn allocate(&self, mode: AllocateMode, offset: u64, len: u64) -> Result<()> {
-        let allocate = || {
-            let end = offset.checked_add(len).map(i64::try_from);
-            if len == 0 || i64::try_from(offset).is_err() {
-                return Err(Errno::EINVAL.into());
-            }
-            let real = self.writable()?;
-            if !matches!(end, Some(Ok(_))) {
-                return Err(Errno::EFBIG.into());
-            }
-            real.file.allocate(mode, offset, len).in_layer(real.layer)
-        };
-        self.fail("file.allocate", allocate())
+        self.fail("file.allocate", self.try_allocate(mode, offset, len))
+    }
+
+    pub(crate) fn try_allocate(&self, mode: AllocateMode, offset: u64, len: u64) -> Res<()> {
+        let end = offset.checked_add(len).map(i64::try_from);
+        if len == 0 || i64::try_from(offset).is_err() {
+            return Err(Errno::EINVAL.into());
+        }
+        let real = self.writable()?;
+        if !matches!(end, Some(Ok(_))) {
+            return Err(Errno::EFBIG.into());
+        }
+        real.file.allocate(mode, offset, len).in_layer(real.layer)
     }
 
     /// Sets owner, mode and times; copies the file up if it is a lower's (rule R198).
@@ -299,14 +302,15 @@ impl File {
     /// # Errors
     /// `EIO` and others.
     pub fn sync(&self, data_only: bool) -> Result<()> {
-        let sync = || {
-            let real = self.real()?;
-            if real.layer != LayerId::Upper || !self.core.options.durable {
-                return Ok(());
-            }
-            real.file.sync(data_only).in_layer(real.layer)
-        };
-        self.fail("file.sync", sync())
+        self.fail("file.sync", self.try_sync(data_only))
+    }
+
+    pub(crate) fn try_sync(&self, data_only: bool) -> Res<()> {
+        let real = self.real()?;
+        if real.layer != LayerId::Upper || !self.core.options.durable {
+            return Ok(());
+        }
+        real.file.sync(data_only).in_layer(real.layer)
     }
 
     /// A duplicate of the descriptor of the real file, where there is one. It stays on that file: what

@@ -17,6 +17,8 @@ pub(crate) mod lookup;
 pub(crate) mod meter;
 pub(crate) mod mutate;
 pub(crate) mod nested;
+#[cfg(feature = "fuse")]
+pub(crate) mod nodes;
 pub(crate) mod objects;
 pub(crate) mod open;
 pub(crate) mod opening;
@@ -32,3 +34,4 @@ pub(crate) mod stack;
 pub(crate) mod stats;
 pub(crate) mod union;
 pub(crate) mod walk;
+pub(crate) mod watch;

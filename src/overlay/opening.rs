@@ -102,7 +102,7 @@ impl Core {
         Ok(inode)
     }
 
-    fn permit_open(&self, inode: &Inode, options: &OpenOptions) -> Res<()> {
+    pub(crate) fn permit_open(&self, inode: &Inode, options: &OpenOptions) -> Res<()> {
         if options.truncate {
             self.permit(inode, Change::Truncate)?;
         }

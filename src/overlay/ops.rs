@@ -120,7 +120,7 @@ impl Core {
         })
     }
 
-    fn link_to(
+    pub(crate) fn link_to(
         &self,
         b: &mut Build<'_>,
         source: &Arc<Inode>,

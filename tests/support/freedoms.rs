@@ -96,3 +96,12 @@ pub(super) fn zeroes(op: &Op) -> bool {
         AllocateMode::ZeroRange | AllocateMode::ZeroRangeKeepSize
     )
 }
+
+/// The library that speaks the protocol of `/dev/fuse` has no unnamed files.
+pub(super) fn makes_unnamed(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Open { options, .. } | Op::Write { options, .. } | Op::HandleOpen { options, .. }
+            if options.tmpfile
+    )
+}

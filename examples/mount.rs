@@ -1,0 +1,82 @@
+//! Mounts stacked directories, as `mount -t overlay` does, without asking the kernel's overlayfs.
+//!
+//! `cargo run --features fuse --example mount -- -o lowerdir=A:B,upperdir=U,workdir=W MOUNTPOINT`
+//! serves in the foreground until it is unmounted or gets a signal, and prints one line when the
+//! mount is live; with `--background` it returns then.
+//!
+//! As a mount helper, `mount SRC MOUNTPOINT -o OPTIONS` returns once the mount is live.
+//!
+//! Exit status: 0 if all went well, 1 if it did not, 2 if the command line is wrong.
+
+#[path = "mount/args.rs"]
+mod args;
+#[path = "mount/background.rs"]
+mod background;
+#[path = "mount/layers.rs"]
+mod layers;
+
+use std::process::ExitCode;
+
+use layerstack::fuse;
+use nix::sys::signal::{SigSet, Signal};
+
+use args::Args;
+
+fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args_os().skip(1).collect()) {
+        Ok(Some(args)) => args,
+        Ok(None) => {
+            println!("{}", args::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Err(e) => {
+            eprintln!("mount: {e}\n{}", args::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    let done = match background::role(&args) {
+        background::Role::Parent => background::start(),
+        background::Role::Server => serve(&args, background::ready),
+        background::Role::Foreground => serve(&args, || {
+            println!("mounted {}", args.mountpoint.display());
+            Ok(())
+        }),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("mount: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Mounts and serves until the end; `ready` is called when the mount is live.
+fn serve(
+    args: &Args,
+    ready: impl FnOnce() -> std::io::Result<()>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        signals.add(signal);
+    }
+    // Before there are other threads: they inherit it.
+    signals.thread_block()?;
+    let union = layers::open(args)?;
+    let session = fuse::mount(&union, &args.mountpoint, &args.fuse)?;
+    let unmounter = session.unmounter();
+    std::thread::spawn(move || {
+        let waited = signals.wait().map_err(|e| e.to_string());
+        let done = waited.and_then(|_| {
+            let done = unmounter.unmount().or_else(|_| unmounter.detach());
+            done.map_err(|e| e.to_string())
+        });
+        match done {
+            Ok(()) => std::process::exit(0),
+            Err(e) => eprintln!("mount: {e}"),
+        }
+    });
+    ready()?;
+    session.join()?;
+    Ok(())
+}

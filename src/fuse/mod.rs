@@ -1,0 +1,68 @@
+//! A union as a mount point, through `/dev/fuse` (feature `fuse`).
+//!
+//! [`mount`] serves any [`LayerStack`] or [`Overlay`](crate::Overlay), whatever its layers are, so
+//! that every program can use it. Nothing here knows a rule of unions: requests are translated
+//! into operations of the engine, and its answers back.
+//!
+//! ```no_run
+//! use layerstack::fuse::{FuseOptions, mount};
+//! use layerstack::{DirLayer, LayerStack, Overlay, backend::memory::MemLayer};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let lowers = LayerStack::from_top([DirLayer::open_lower("/srv/image")?])?;
+//! let overlay = Overlay::new(&lowers, MemLayer::new())?;
+//! let mut session = mount(&overlay, "/mnt", &FuseOptions::new())?;
+//! std::fs::write("/mnt/new", "in memory only")?;
+//! session.unmount()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What the mount shows
+//!
+//! The same as the library, and what the kernel's overlay mount of the same layers would show, as
+//! far as the protocol can tell it. It cannot tell: birth times; the type of the filesystem
+//! (`statfs` says FUSE); different device numbers for files of different filesystems (inode numbers
+//! are told apart by their upper bits instead).
+//!
+//! # Who checks what
+//!
+//! Permissions, access lists, locks and the page cache are the kernel's. The caller's user, group
+//! and umask come with each request. The server's process owns every access to the layers, so it
+//! needs the rights for them.
+
+mod convert;
+mod data;
+mod device;
+mod handles;
+mod names;
+mod nodes;
+mod objects;
+mod options;
+mod server;
+mod session;
+mod streams;
+
+use std::path::Path;
+
+pub use options::FuseOptions;
+pub use session::{Session, Unmounter};
+
+use crate::error::Result;
+use crate::overlay::stack::LayerStack;
+
+/// Mounts `union` at the directory `mountpoint` and serves it from threads of its own. When this
+/// returns the mount is live.
+///
+/// As root the kernel is asked directly; otherwise the program `fusermount3` is.
+///
+/// # Errors
+/// - `ENOENT`, `ENOTDIR`: no such directory to mount on.
+/// - `ENOENT`, `EACCES`: `/dev/fuse` cannot be opened; `fusermount3` is not installed.
+/// - `EPERM`: mounting is not permitted; the text has what `fusermount3` says.
+pub fn mount(
+    union: &LayerStack,
+    mountpoint: impl AsRef<Path>,
+    options: &FuseOptions,
+) -> Result<Session> {
+    Session::start(union.core.clone(), mountpoint.as_ref(), options)
+}

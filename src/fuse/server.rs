@@ -1,0 +1,611 @@
+//! Requests of the kernel, one method each: numbers become objects, the engine is asked, its answer
+//! is told.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, FileAttr, FileHandle, Filesystem, FopenFlags, Generation,
+    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, Notifier, OpenFlags, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
+    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
+};
+
+use crate::errno::Errno;
+use crate::fuse::convert;
+use crate::fuse::handles::{Handles, Stream};
+use crate::fuse::nodes::Nodes;
+use crate::fuse::options::FuseOptions;
+use crate::meta::Metadata;
+use crate::overlay::core::Core;
+use crate::overlay::file::File;
+use crate::overlay::inode::Inode;
+use crate::overlay::watch::CopiedUp;
+use crate::path::Name;
+use crate::rules::inode::Device;
+
+/// What a request is answered with.
+pub(super) type Answer<T> = Result<T, Errno>;
+
+/// Where the number of a filesystem begins in an inode number.
+const FILESYSTEM_SHIFT: u32 = 48;
+
+/// Largest read or write in bytes.
+const TRANSFER_BYTES_MAX: u32 = 1 << 20;
+
+/// Serves one union at one mount point.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) core: Arc<Core>,
+    pub(super) nodes: Nodes,
+    pub(super) files: Handles<File>,
+    pub(super) streams: Handles<Stream>,
+    pub(super) options: FuseOptions,
+    /// What was copied up, since the kernel was last told.
+    copied_up: Arc<CopiedUp>,
+    /// For telling the kernel what to forget; set before the first request is served.
+    pub(super) notifier: Arc<OnceLock<Notifier>>,
+}
+
+impl Server {
+    pub(super) fn new(core: Arc<Core>, options: FuseOptions) -> Self {
+        Server {
+            nodes: Nodes::new(core.root().clone()),
+            copied_up: core.watchers.watch(),
+            core,
+            files: Handles::default(),
+            streams: Handles::default(),
+            options,
+            notifier: Arc::default(),
+        }
+    }
+
+    pub(super) fn inode(&self, number: INodeNo) -> Answer<Arc<Inode>> {
+        self.nodes.get(number.0).ok_or(Errno::ESTALE)
+    }
+
+    pub(super) fn file(&self, handle: FileHandle) -> Answer<Arc<File>> {
+        self.files.get(handle.0).ok_or(Errno::EBADF)
+    }
+
+    /// The kernel is to ask for a node's attributes again: they changed in a way that it cannot know.
+    pub(super) fn forget_attr(&self, inode: &Inode) {
+        self.forget_attr_of(inode.id);
+    }
+
+    fn forget_attr_of(&self, id: u64) {
+        if let (Some(notifier), Some(number)) = (self.notifier.get(), self.nodes.number(id)) {
+            // A negative offset: attributes only. Failing means that the kernel does not know the node.
+            let _ = notifier.inval_inode(INodeNo(number), -1, 0);
+        }
+    }
+
+    /// To be called when a request is done that may have copied up, before it is answered.
+    pub(super) fn tell_copied_up(&self) {
+        for id in self.copied_up.take() {
+            self.forget_attr_of(id);
+        }
+    }
+
+    /// The inode number that the mount shows. A mount has one device number, so where the layers are
+    /// on several filesystems the upper bits tell which: an object's device says it.
+    pub(super) fn shown_number(&self, meta: &Metadata) -> u64 {
+        let own = self.core.device(Device::Union);
+        let filesystem = u64::from(meta.dev.minor.wrapping_sub(own.minor));
+        if self.core.same_fs || meta.ino >> FILESYSTEM_SHIFT != 0 {
+            meta.ino
+        } else {
+            (filesystem << FILESYSTEM_SHIFT) | meta.ino
+        }
+    }
+
+    /// Tells the kernel of a node. Counts it.
+    fn entry(&self, inode: &Arc<Inode>, meta: &Metadata) -> Told {
+        let shown = self.shown_number(meta);
+        let number = self.nodes.adopt(inode, shown);
+        Told {
+            attr: convert::attr(meta, number),
+            // Attributes under another number than the object's own must not be kept.
+            attr_time: match number == shown {
+                true => self.options.cache,
+                false => Duration::ZERO,
+            },
+            generation: Generation(inode.id),
+        }
+    }
+
+    fn reply_entry(&self, answer: Answer<(Arc<Inode>, Metadata)>, reply: ReplyEntry) {
+        self.tell_copied_up();
+        match answer {
+            Ok((inode, meta)) => {
+                let told = self.entry(&inode, &meta);
+                let names = self.options.cache;
+                reply.entry_with_ttls(&told.attr_time, &names, &told.attr, told.generation);
+            }
+            Err(e) => reply.error(convert::errno(e)),
+        }
+    }
+
+    fn reply_empty(&self, answer: Answer<()>, reply: ReplyEmpty) {
+        self.tell_copied_up();
+        match answer {
+            Ok(()) => reply.ok(),
+            Err(e) => reply.error(convert::errno(e)),
+        }
+    }
+
+    fn reply_attr(&self, answer: Answer<Metadata>, reply: ReplyAttr) {
+        self.tell_copied_up();
+        match answer {
+            Ok(meta) => {
+                let attr = convert::attr(&meta, self.shown_number(&meta));
+                reply.attr(&self.options.cache, &attr);
+            }
+            Err(e) => reply.error(convert::errno(e)),
+        }
+    }
+}
+
+/// What the kernel is told of a node.
+struct Told {
+    attr: FileAttr,
+    attr_time: Duration,
+    generation: Generation,
+}
+
+fn reply_xattr(answer: Answer<Vec<u8>>, size: u32, reply: ReplyXattr) {
+    let answer = answer.and_then(|value| match u32::try_from(value.len()) {
+        Ok(len) if size == 0 || len <= size => Ok((value, len)),
+        _ => Err(Errno::ERANGE),
+    });
+    match answer {
+        Ok((_, len)) if size == 0 => reply.size(len),
+        Ok((value, _)) => reply.data(&value),
+        Err(e) => reply.error(convert::errno(e)),
+    }
+}
+
+pub(super) fn name(raw: &OsStr) -> Answer<Name> {
+    Name::new(raw.as_bytes())
+}
+
+impl Filesystem for Server {
+    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let wanted = [
+            InitFlags::FUSE_ATOMIC_O_TRUNC,
+            InitFlags::FUSE_DONT_MASK,
+            InitFlags::FUSE_POSIX_ACL,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_READDIRPLUS_AUTO,
+            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+            InitFlags::FUSE_CACHE_SYMLINKS,
+            InitFlags::FUSE_ASYNC_DIO,
+            InitFlags::FUSE_HAS_IOCTL_DIR,
+        ];
+        for flag in wanted {
+            // What an older kernel lacks it does not ask for either.
+            let _ = config.add_capabilities(flag);
+        }
+        let _ = config.set_max_write(TRANSFER_BYTES_MAX);
+        if let Err(largest) = config.set_max_readahead(TRANSFER_BYTES_MAX) {
+            let _ = config.set_max_readahead(largest);
+        }
+        let _ = config.set_max_background(64);
+        Ok(())
+    }
+
+    fn lookup(&self, _req: &Request, parent: INodeNo, raw: &OsStr, reply: ReplyEntry) {
+        let find = || {
+            let dir = self.inode(parent)?;
+            Ok(self.core.find(&dir, &name(raw)?)?)
+        };
+        match find() {
+            Ok(Some(found)) => self.reply_entry(Ok(found), reply),
+            Ok(None) => {
+                // Number 0: nothing is there, and that may be kept.
+                let nothing = convert::bare_attr(None, 0);
+                reply.entry(&self.options.cache, &nothing, Generation(0));
+            }
+            Err(e) => reply.error(convert::errno(e)),
+        }
+    }
+
+    fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
+        self.nodes.forget(ino.0, nlookup);
+    }
+
+    fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        let meta = self.inode(ino).and_then(|inode| self.metadata(&inode));
+        self.reply_attr(meta, reply);
+    }
+
+    fn setattr(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let change = crate::meta::SetAttr {
+            mode: mode.map(|m| m & 0o7777),
+            uid,
+            gid,
+            atime: convert::set_time(atime),
+            mtime: convert::set_time(mtime),
+        };
+        let done = self.inode(ino).and_then(|inode| {
+            if let Some(len) = size {
+                self.set_len(req, &inode, fh, len)?;
+            }
+            if !change.is_empty() {
+                self.core.set_attr(&inode, &change)?;
+            }
+            self.metadata(&inode)
+        });
+        self.reply_attr(done, reply);
+    }
+
+    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.inode(ino).and_then(|inode| self.read_link(&inode)) {
+            Ok(target) => reply.data(&target),
+            Err(e) => reply.error(convert::errno(e)),
+        }
+    }
+
+    fn mknod(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        raw: &OsStr,
+        mode: u32,
+        umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        self.reply_entry(self.make_node(req, parent, raw, mode, umask, rdev), reply);
+    }
+
+    fn mkdir(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        raw: &OsStr,
+        mode: u32,
+        umask: u32,
+        reply: ReplyEntry,
+    ) {
+        self.reply_entry(self.make_dir(req, parent, raw, mode, umask), reply);
+    }
+
+    fn unlink(&self, _req: &Request, parent: INodeNo, raw: &OsStr, reply: ReplyEmpty) {
+        self.reply_empty(self.remove(parent, raw, false), reply);
+    }
+
+    fn rmdir(&self, _req: &Request, parent: INodeNo, raw: &OsStr, reply: ReplyEmpty) {
+        self.reply_empty(self.remove(parent, raw, true), reply);
+    }
+
+    fn symlink(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        raw: &OsStr,
+        target: &Path,
+        reply: ReplyEntry,
+    ) {
+        self.reply_entry(self.make_symlink(req, parent, raw, target), reply);
+    }
+
+    fn rename(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        raw: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let renamed = self.move_name((parent, raw), (newparent, newname), flags);
+        self.reply_empty(renamed, reply);
+    }
+
+    fn link(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        newparent: INodeNo,
+        newname: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        self.reply_entry(self.add_name(ino, newparent, newname), reply);
+    }
+
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let opened = self.open_file(req, ino, flags);
+        self.tell_copied_up();
+        match opened {
+            Ok(handle) => reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE),
+            Err(e) => reply.error(convert::errno(e)),
+        }
+    }
+
+    fn create(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        raw: &OsStr,
+        mode: u32,
+        umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let created = self.create_file(req, (parent, raw), mode, umask, flags);
+        self.tell_copied_up();
+        match created {
+            Ok((inode, meta, handle)) => {
+                let told = self.entry(&inode, &meta);
+                let flags = FopenFlags::FOPEN_KEEP_CACHE;
+                reply.created(&told.attr_time, &told.attr, told.generation, handle, flags);
+            }
+            Err(e) => reply.error(convert::errno(e)),
+        }
+    }
+
+    fn read(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.read_file(fh, offset, size, reply);
+    }
+
+    fn write(
+        &self,
+        req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        match self.write_file(req, fh, offset, data, write_flags) {
+            Ok(written) => reply.written(written),
+            Err(e) => reply.error(convert::errno(e)),
+        }
+    }
+
+    fn flush(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        // Written data are with the layer already; the kernel need not ask again.
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn release(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        drop(self.files.remove(fh.0));
+        reply.ok();
+    }
+
+    fn fsync(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        let sync = || Ok(self.file(fh)?.try_sync(datasync)?);
+        self.reply_empty(sync(), reply);
+    }
+
+    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        match self.inode(ino) {
+            Ok(inode) => {
+                let handle = self.streams.add(Stream::new(inode));
+                reply.opened(FileHandle(handle), FopenFlags::empty());
+            }
+            Err(e) => reply.error(convert::errno(e)),
+        }
+    }
+
+    fn readdir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        match self.list(fh, offset, &mut reply) {
+            Ok(()) => reply.ok(),
+            Err(e) => reply.error(convert::errno(e)),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        match self.list_with_attributes(fh, offset, &mut reply) {
+            Ok(()) => reply.ok(),
+            Err(e) => reply.error(convert::errno(e)),
+        }
+    }
+
+    fn releasedir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        drop(self.streams.remove(fh.0));
+        reply.ok();
+    }
+
+    fn fsyncdir(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        let sync = || Ok(self.core.sync_inode(&*self.inode(ino)?)?);
+        self.reply_empty(sync(), reply);
+    }
+
+    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        match self.core.statfs() {
+            Ok(s) => {
+                let block = u32::try_from(s.block_size).unwrap_or(4096);
+                reply.statfs(
+                    s.blocks,
+                    s.blocks_free,
+                    s.blocks_available,
+                    s.files,
+                    s.files_free,
+                    block,
+                    u32::try_from(s.name_bytes_max).unwrap_or(255),
+                    block,
+                );
+            }
+            Err(e) => reply.error(convert::errno(e.errno)),
+        }
+    }
+
+    fn setxattr(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        raw: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        self.reply_empty(self.set_xattr(ino, raw, Some(value), flags), reply);
+    }
+
+    fn getxattr(&self, _req: &Request, ino: INodeNo, raw: &OsStr, size: u32, reply: ReplyXattr) {
+        reply_xattr(self.xattr(ino, raw), size, reply);
+    }
+
+    fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        reply_xattr(self.list_xattrs(req, ino), size, reply);
+    }
+
+    fn removexattr(&self, _req: &Request, ino: INodeNo, raw: &OsStr, reply: ReplyEmpty) {
+        self.reply_empty(self.set_xattr(ino, raw, None, 0), reply);
+    }
+
+    fn ioctl(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _flags: IoctlFlags,
+        cmd: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        match self.inode_flags(ino, cmd) {
+            Ok(data) => reply.ioctl(0, &data),
+            Err(e) => reply.error(convert::errno(e)),
+        }
+    }
+
+    fn fallocate(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        self.reply_empty(self.allocate(fh, offset, length, mode), reply);
+    }
+
+    fn lseek(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        match self.seek(fh, offset, whence) {
+            Ok(at) => reply.offset(at),
+            Err(e) => reply.error(convert::errno(e)),
+        }
+    }
+
+    fn copy_file_range(
+        &self,
+        _req: &Request,
+        _ino_in: INodeNo,
+        fh_in: FileHandle,
+        offset_in: u64,
+        _ino_out: INodeNo,
+        fh_out: FileHandle,
+        offset_out: u64,
+        len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        match self.copy_range((fh_in, offset_in), (fh_out, offset_out), len) {
+            Ok(copied) => reply.written(copied),
+            Err(e) => reply.error(convert::errno(e)),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Requests that read directories.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+use fuser::{FileHandle, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
+
+use crate::errno::Errno;
+use crate::fuse::convert;
+use crate::fuse::handles::Stream;
+use crate::fuse::server::{Answer, Server};
+use crate::meta::FileType;
+use crate::overlay::read::Listed;
+
+/// Offsets: 0 is the start, 1 behind `.`, 2 behind `..`, then one more for each entry.
+const DOTS: u64 = 2;
+
+impl Server {
+    /// The stream behind a handle and what it lists from `offset` on.
+    fn listing(&self, fh: FileHandle, offset: u64) -> Answer<(Arc<Stream>, Arc<Vec<Listed>>)> {
+        let stream = self.streams.get(fh.0).ok_or(Errno::EBADF)?;
+        let listing = stream.listing(offset == 0, || -> Answer<Vec<Listed>> {
+            let _tree = self.core.read();
+            Ok(self.core.list(&stream.inode)?)
+        })?;
+        Ok((stream, listing))
+    }
+
+    /// The inode numbers of `.` and `..`.
+    fn dots(&self, stream: &Stream) -> Answer<[(&'static str, u64); 2]> {
+        let own = self.shown_number(&self.metadata(&stream.inode)?);
+        let above = match stream.inode.parent() {
+            Some(parent) => self.shown_number(&self.metadata(&parent)?),
+            None => own,
+        };
+        Ok([(".", own), ("..", above)])
+    }
+
+    pub(super) fn list(
+        &self,
+        fh: FileHandle,
+        offset: u64,
+        reply: &mut ReplyDirectory,
+    ) -> Answer<()> {
+        let (stream, listing) = self.listing(fh, offset)?;
+        let mut at = offset;
+        if at < DOTS {
+            for (name, ino) in self.dots(&stream)?.into_iter().skip(at as usize) {
+                at += 1;
+                if reply.add(INodeNo(ino), at, fuser::FileType::Directory, name) {
+                    return Ok(());
+                }
+            }
+        }
+        for entry in rest(&listing, at) {
+            at += 1;
+            let (ino, file_type) = self.listed(&stream, entry);
+            let kind = convert::kind(file_type.unwrap_or(FileType::Regular));
+            if reply.add(INodeNo(ino), at, kind, entry.name.as_os_str()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Number and type of an entry, asked for where the listing does not tell what the mount shows.
+    fn listed(&self, stream: &Stream, entry: &Listed) -> (u64, Option<FileType>) {
+        if self.core.same_fs && entry.file_type.is_some() {
+            return (entry.ino, entry.file_type);
+        }
+        match self.core.find(&stream.inode, &entry.name) {
+            Ok(Some((_, meta))) => (self.shown_number(&meta), Some(meta.file_type)),
+            _ => (entry.ino, entry.file_type),
+        }
+    }
+
+    pub(super) fn list_with_attributes(
+        &self,
+        fh: FileHandle,
+        offset: u64,
+        reply: &mut ReplyDirectoryPlus,
+    ) -> Answer<()> {
+        let (stream, listing) = self.listing(fh, offset)?;
+        let mut at = offset;
+        if at < DOTS {
+            for (name, ino) in self.dots(&stream)?.into_iter().skip(at as usize) {
+                at += 1;
+                // The kernel takes nothing but type and number from these two.
+                let attr = convert::bare_attr(Some(FileType::Directory), ino);
+                if self.add(reply, at, name.as_ref(), &attr, None) {
+                    return Ok(());
+                }
+            }
+        }
+        for entry in rest(&listing, at) {
+            at += 1;
+            if self.add_entry(reply, at, &stream, entry) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one entry with its attributes. Answers whether there was no room for it.
+    fn add_entry(
+        &self,
+        reply: &mut ReplyDirectoryPlus,
+        at: u64,
+        stream: &Stream,
+        entry: &Listed,
+    ) -> bool {
+        let name = entry.name.as_os_str();
+        if let Ok(Some((inode, meta))) = self.core.find(&stream.inode, &entry.name) {
+            let shown = self.shown_number(&meta);
+            let number = self.nodes.adopt(&inode, shown);
+            if number == shown {
+                let attr = convert::attr(&meta, number);
+                let full = self.add(reply, at, name, &attr, Some(inode.id));
+                if full {
+                    self.nodes.forget(number, 1);
+                }
+                return full;
+            }
+            self.nodes.forget(number, 1);
+            // Known by a number that it does not show.
+            return self.add_bare(reply, at, name, Some(meta.file_type), shown);
+        }
+        // Listed, but not to be found: a stray whiteout, or gone since.
+        self.add_bare(reply, at, name, entry.file_type, entry.ino)
+    }
+
+    /// Adds an entry of which the kernel is to take nothing but type and number.
+    fn add_bare(
+        &self,
+        reply: &mut ReplyDirectoryPlus,
+        at: u64,
+        name: &OsStr,
+        file_type: Option<FileType>,
+        ino: u64,
+    ) -> bool {
+        self.nodes.hold(ino);
+        let attr = convert::bare_attr(file_type, ino);
+        let full = self.add(reply, at, name, &attr, None);
+        if full {
+            self.nodes.forget(ino, 1);
+        }
+        full
+    }
+
+    fn add(
+        &self,
+        reply: &mut ReplyDirectoryPlus,
+        at: u64,
+        name: &OsStr,
+        attr: &fuser::FileAttr,
+        generation: Option<u64>,
+    ) -> bool {
+        let generation = fuser::Generation(generation.unwrap_or(0));
+        reply.add(attr.ino, at, name, &self.options.cache, attr, generation)
+    }
+}
+
+/// The entries behind an offset.
+fn rest(listing: &[Listed], offset: u64) -> &[Listed] {
+    let index = usize::try_from(offset.saturating_sub(DOTS)).unwrap_or(usize::MAX);
+    listing.get(index..).unwrap_or_default()
+}

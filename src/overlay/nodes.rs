@@ -1,0 +1,197 @@
+//! Operations on objects in use, by inode and name in place of a path: for those who keep a table of
+//! nodes themselves, as a mount does. What the VFS checks before a filesystem is asked has been
+//! checked by whoever calls, permissions above all.
+
+use std::sync::Arc;
+
+use crate::backend::{NewKind, SyncScope, XattrMode};
+use crate::errno::Errno;
+use crate::error::LayerId;
+use crate::meta::Metadata;
+use crate::op::OpenOptions;
+use crate::overlay::build::Data;
+use crate::overlay::core::{Core, InLayer, Res};
+use crate::overlay::file::File;
+use crate::overlay::inode::Inode;
+use crate::overlay::lookup::Found;
+use crate::overlay::mutate::{Spec, Target};
+use crate::path::Name;
+use crate::rules::open;
+use crate::xattr_name::XattrName;
+
+impl Core {
+    /// The visible object `name` in `dir` with its attributes.
+    pub(crate) fn find(
+        &self,
+        dir: &Arc<Inode>,
+        name: &Name,
+    ) -> Res<Option<(Arc<Inode>, Metadata)>> {
+        let _tree = self.read();
+        match self.lookup(dir, name)? {
+            Found::Inode(inode) => {
+                let meta = self.metadata(&inode)?;
+                Ok(Some((inode, meta)))
+            }
+            Found::Nothing { .. } => Ok(None),
+        }
+    }
+
+    fn free_name(&self, dir: &Arc<Inode>, name: &Name) -> Res<Target> {
+        let found = self.lookup(dir, name)?;
+        if found.inode().is_some() {
+            return Err(Errno::EEXIST.into());
+        }
+        if dir.is_gone() {
+            return Err(Errno::ENOENT.into());
+        }
+        Ok(Target {
+            dir: dir.clone(),
+            name: name.clone(),
+            found,
+        })
+    }
+
+    /// Creates whatever `spec` says as `name` in `dir`.
+    pub(crate) fn create_in(&self, dir: &Arc<Inode>, name: &Name, spec: &Spec) -> Res<Arc<Inode>> {
+        let (inode, _) = self.mutate(|b| b.create(&self.free_name(dir, name)?, spec))?;
+        Ok(inode)
+    }
+
+    /// Gives `source` the name `name` in `dir` too. Answers what that name stands for then.
+    pub(crate) fn link_in(
+        &self,
+        source: &Arc<Inode>,
+        dir: &Arc<Inode>,
+        name: &Name,
+    ) -> Res<Arc<Inode>> {
+        self.mutate(|b| self.link_to(b, source, dir, name.as_path()))?;
+        let _tree = self.read();
+        self.lookup_existing(dir, name)
+    }
+
+    /// Opens a regular file in use. Writes go where they are told even if `options` say append: the
+    /// caller finds the end of the file.
+    pub(crate) fn open_node(
+        self: &Arc<Self>,
+        inode: &Arc<Inode>,
+        options: &OpenOptions,
+    ) -> Res<File> {
+        open::check_type(inode.file_type, options)?;
+        if open::copies_up(options) {
+            self.upper()?;
+            self.permit_open(inode, options)?;
+            if inode.upper().is_none() {
+                let data = match options.truncate {
+                    true => Data::Truncate,
+                    false => Data::Full,
+                };
+                self.mutate(|b| b.upper(inode, data).map(|_| ()))?;
+            }
+        }
+        let file = self.handle(inode, options)?;
+        if options.truncate {
+            file.truncate_opened()?;
+        }
+        Ok(file)
+    }
+
+    /// Creates the regular file `name` in `dir` and opens it.
+    pub(crate) fn create_and_open(
+        self: &Arc<Self>,
+        dir: &Arc<Inode>,
+        name: &Name,
+        options: &OpenOptions,
+    ) -> Res<File> {
+        let spec = Spec {
+            kind: NewKind::File,
+            mode: options.mode,
+        };
+        let inode = self.create_in(dir, name, &spec)?;
+        self.handle(&inode, options)
+    }
+
+    fn handle(self: &Arc<Self>, inode: &Arc<Inode>, options: &OpenOptions) -> Res<File> {
+        let options = options.clone().write(options.writes()).append(false);
+        File::open(self.clone(), inode.clone(), &options)
+    }
+
+    /// `truncate(2)` of a file in use.
+    pub(crate) fn truncate_inode(&self, inode: &Arc<Inode>, len: u64) -> Res<()> {
+        self.mutate(|b| b.set_len(inode, len)).map(|_| ())
+    }
+
+    /// Sets (`Some`) or removes an extended attribute of an object in use.
+    pub(crate) fn set_xattr(
+        &self,
+        inode: &Arc<Inode>,
+        name: &XattrName,
+        value: Option<&[u8]>,
+        mode: XattrMode,
+    ) -> Res<()> {
+        self.mutate(|b| b.set_xattr(inode, name, value, mode))
+            .map(|_| ())
+    }
+
+    /// `fsync(2)` of a directory: nothing to do for a lower's (rule R298), or in a union that is not
+    /// durable.
+    pub(crate) fn sync_inode(&self, inode: &Inode) -> Res<()> {
+        match (inode.upper(), &self.upper) {
+            (Some(node), Some(upper)) if self.options.durable => match upper.upper() {
+                Some(upper) => upper.sync(SyncScope::Node(&node)).in_layer(LayerId::Upper),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+impl File {
+    /// The size now, in bytes.
+    pub(crate) fn size(&self) -> Res<u64> {
+        let real = self.real()?;
+        Ok(real.file.metadata().in_layer(real.layer)?.size)
+    }
+
+    /// Copies up to `len` bytes of `source` from `from` on to `to` in this file, within the layers
+    /// where they can do that. Answers how many: less only at the end of `source`.
+    pub(crate) fn copy_from(&self, source: &File, from: u64, to: u64, len: u64) -> Res<u64> {
+        let (read, write) = (source.real()?, self.real()?);
+        let mut done = 0;
+        while done < len {
+            let left = len - done;
+            match write
+                .file
+                .clone_range(&*read.file, from + done, to + done, left)
+            {
+                Ok(cloned) if cloned.bytes == 0 => return Ok(done),
+                Ok(cloned) => done += cloned.bytes,
+                Err(e) if matches!(e.errno(), Errno::EOPNOTSUPP | Errno::EXDEV) => break,
+                Err(_) if done > 0 => return Ok(done),
+                Err(e) => return Err(e).in_layer(write.layer),
+            }
+        }
+        let mut buffer = vec![0; usize::try_from((len - done).min(COPY_BYTES_MAX)).unwrap_or(0)];
+        while done < len {
+            let want = usize::try_from(len - done).unwrap_or(usize::MAX);
+            let want = want.min(buffer.len());
+            let part = buffer.get_mut(..want).unwrap_or_default();
+            let n = source.try_read(part, from + done)?;
+            let mut part = part.get(..n).unwrap_or_default();
+            if part.is_empty() {
+                break;
+            }
+            while !part.is_empty() {
+                let (n, _) = self.try_write(part, to + done)?;
+                if n == 0 {
+                    return Err(Errno::EIO.into());
+                }
+                done += n as u64;
+                part = part.get(n..).unwrap_or_default();
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// Bytes copied at a time where the layers cannot do it themselves.
+const COPY_BYTES_MAX: u64 = 1 << 20;
