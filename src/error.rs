@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::backend::BackendError;
 use crate::errno::Errno;
 use crate::path::display_path;
+use crate::rules::config::conflict::OptionConflict;
 
 /// Which layer of a stack.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -153,10 +154,7 @@ impl Error {
         layer: LayerId,
         detail: impl Into<String>,
     ) -> Self {
-        let mut error = Error::new(op, path, errno);
-        if errno == Errno::EINVAL {
-            error.0.kind = ErrorKind::InvalidConfig;
-        }
+        let mut error = Error::new(op, path, errno).into_config();
         error.0.layer = Some(layer);
         error.0.detail = Some(detail.into());
         error
@@ -187,6 +185,22 @@ impl Error {
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
+        self
+    }
+
+    pub(crate) fn with_source(
+        mut self,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
+        self.0.source = Some(Box::new(source));
+        self
+    }
+
+    /// The same error as one about how a union was asked for.
+    pub(crate) fn into_config(mut self) -> Self {
+        if self.0.errno == Errno::EINVAL {
+            self.0.kind = ErrorKind::InvalidConfig;
+        }
         self
     }
 
@@ -234,6 +248,12 @@ impl Error {
         self.0.layer
     }
 
+    /// The options that do not go together, if that is why a union could not be opened.
+    #[must_use]
+    pub fn conflict(&self) -> Option<&OptionConflict> {
+        self.0.source.as_ref()?.downcast_ref()
+    }
+
     /// The rule that demands this error (an id of `docs/semantics.md`), where one does.
     #[must_use]
     pub fn rule(&self) -> Option<&'static str> {
@@ -244,7 +264,10 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let e = &self.0;
-        write!(f, "{} {}", e.op, display_path(&e.path))?;
+        f.write_str(e.op)?;
+        if !e.path.as_os_str().is_empty() {
+            write!(f, " {}", display_path(&e.path))?;
+        }
         if let Some(to) = &e.to {
             write!(f, " to {}", display_path(to))?;
         }
@@ -285,6 +308,16 @@ impl std::error::Error for Error {
             .source
             .as_deref()
             .map(|e| e as &(dyn std::error::Error + 'static))
+    }
+}
+
+impl From<OptionConflict> for Error {
+    fn from(conflict: OptionConflict) -> Self {
+        Error::new("open overlay", "", conflict.errno())
+            .into_config()
+            .with_rule(conflict.rule())
+            .with_detail(conflict.to_string())
+            .with_source(conflict)
     }
 }
 

@@ -21,6 +21,7 @@ mod error;
 #[cfg(feature = "fuse")]
 pub mod fuse;
 mod meta;
+mod mount_options;
 mod op;
 mod overlay;
 mod path;
@@ -35,7 +36,10 @@ pub use credentials::{CapabilitySet, Credentials};
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, LayerId, Result};
 pub use meta::{DeviceId, FileType, InodeFlags, Metadata, SetAttr, SetTime, StatFs, Timestamp};
-pub use op::{EntryInfo, Op, OpenOptions, Outcome, READ_BYTES_MAX, RenameFlags};
+pub use mount_options::{
+    FSCONFIG_BYTES_MAX, MOUNT_OPTIONS_BYTES_MAX, MountOptionError, MountOptions, Profile, Shortened,
+};
+pub use op::{AccessMode, EntryInfo, Op, OpenOptions, Outcome, READ_BYTES_MAX, RenameFlags};
 pub use overlay::apply::Session;
 pub use overlay::changes::Change;
 pub use overlay::copy_layer::{CopyLayerReport, copy_layer};
@@ -51,7 +55,8 @@ pub use overlay::union::Overlay;
 pub use overlay::walk::{Walk, WalkEntry};
 pub use path::{DisplayBytes, NAME_BYTES_MAX, Name, SYMLINK_HOPS_MAX, display_bytes, display_path};
 pub use rules::change::ChangeKind;
-pub use rules::config::{Fsync, RedirectDir, UuidMode, Verity, Xino};
+pub use rules::config::conflict::OptionConflict;
+pub use rules::config::{Fsync, KernelDefaults, RedirectDir, Settings, UuidMode, Verity, Xino};
 pub use rules::cost::{Bounds, Cost, Estimate, Reflink};
 pub use rules::explain::{Fate, Held, HiddenBy, HidingKind};
 pub use rules::plan::{Obj, Place, Plan, PlanObject, PlannedStep, Role, Step};

@@ -372,4 +372,12 @@ pub struct StatFs {
     pub files_free: u64,
     /// Longest name in bytes.
     pub name_bytes_max: u64,
+    /// Identity of the filesystem (`f_fsid`); 0 where it has none.
+    pub fs_id: u64,
+}
+
+/// The identity that a filesystem with this UUID shows (rule R037).
+pub(crate) fn fs_id(uuid: [u8; 16]) -> u64 {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = uuid;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h]) ^ u64::from_le_bytes(rest)
 }

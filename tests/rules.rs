@@ -23,8 +23,16 @@ mod callers;
 mod copy_up;
 #[path = "rules/create.rs"]
 mod create;
+#[path = "rules/durability.rs"]
+mod durability;
+#[path = "rules/given.rs"]
+mod given;
+#[path = "rules/grammar.rs"]
+mod grammar;
 #[path = "rules/handles.rs"]
 mod handles;
+#[path = "rules/identity.rs"]
+mod identity;
 #[path = "rules/inodes.rs"]
 mod inodes;
 #[path = "rules/live.rs"]
@@ -39,6 +47,10 @@ mod moved;
 mod opaque;
 #[path = "rules/ops.rs"]
 mod ops;
+#[path = "rules/options_random.rs"]
+mod options_random;
+#[path = "rules/permission.rs"]
+mod permission;
 #[path = "rules/place.rs"]
 mod place;
 #[path = "rules/readdir.rs"]
@@ -53,6 +65,8 @@ mod rename;
 mod rig;
 #[path = "rules/seen.rs"]
 mod seen;
+#[path = "rules/settling.rs"]
+mod settling;
 #[path = "rules/state.rs"]
 mod state;
 #[path = "rules/table.rs"]

@@ -287,6 +287,9 @@ pub struct Capabilities {
     pub holes: bool,
     /// Nodes can be found by [`FileHandle`].
     pub file_handles: bool,
+    /// This process may use attributes of the backend's namespace at all. Without, none is ever seen,
+    /// and options that need them are refused (rule R032).
+    pub permitted_attrs: bool,
 }
 
 impl Capabilities {
@@ -305,6 +308,7 @@ impl Capabilities {
             reflink: None,
             holes: true,
             file_handles: true,
+            permitted_attrs: true,
         }
     }
 
@@ -323,6 +327,7 @@ impl Capabilities {
             reflink: None,
             holes: false,
             file_handles: false,
+            permitted_attrs: true,
         }
     }
 }
@@ -338,6 +343,9 @@ pub struct FsIdentity {
     pub uuid: Option<[u8; 16]>,
     /// The namespace of this layer's overlay attributes. One stack uses one namespace.
     pub namespace: XattrNamespace,
+    /// Inode numbers are known to fit in 32 bits, as the filesystem's handles tell (the kernel's
+    /// `FILEID_INO32_GEN`), so that the rest of a number is free to tell filesystems apart (rule R253).
+    pub ino32: bool,
 }
 
 impl FsIdentity {
@@ -348,6 +356,7 @@ impl FsIdentity {
             fs,
             uuid: None,
             namespace,
+            ino32: false,
         }
     }
 }

@@ -137,7 +137,7 @@ impl<'a> Again<'a> {
         }
         let shown = self.path_of(&top.name);
         let found = Found::new(FindingKind::OriginUncovered, LayerId::Upper, &user.path);
-        let found = found.detail(format!("it shows as {}", crate::display_path(&shown)));
+        let found = found.other(shown);
         self.out.add(match FixBuilder::set_free(user) {
             Some(fix) => found.keeps(fix),
             None => found.no_remedy("its data have another size than it shows"),
@@ -172,8 +172,7 @@ impl<'a> Again<'a> {
                                what the upper holds shows";
                 found = found.chooses(reading, FixBuilder::cut_off(&user.path, node));
             }
-            let detail = format!("as {}", crate::display_path(&user.path));
-            self.out.add(found.detail(detail));
+            self.out.add(found.other(&user.path));
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Context {
     pub(super) core: Arc<Core>,
     /// What the user's options come to.
     pub(super) features: Features,
+    /// The work directory is known, though there may be nothing in it.
+    pub(super) knows_work: bool,
     /// The staging directory, if there is one.
     pub(super) staging: Option<NodeRef>,
     /// The index, if there is one.
@@ -85,6 +87,7 @@ impl Context {
             mounted,
             core,
             features,
+            knows_work: false,
             staging: None,
             index: None,
         })
@@ -101,10 +104,12 @@ impl Context {
         if let Some(upper) = self.upper.as_ref().and_then(|u| u.upper()) {
             self.staging = Some(upper.work()?);
             self.index = upper.index(false)?;
+            self.knows_work = true;
         } else if let Some(work) = work {
             let root = work.root()?;
             self.staging = directory(&root, "work")?;
             self.index = directory(&root, "index")?;
+            self.knows_work = true;
         }
         Ok(())
     }

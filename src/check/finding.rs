@@ -49,6 +49,9 @@ pub struct Finding {
     pub path: PathBuf,
     /// The rule that it is about (an id of `docs/semantics.md`), where there is one.
     pub rule: Option<&'static str>,
+    /// The other object of two that cannot both be right, by its path.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialize_other"))]
+    pub other: Option<PathBuf>,
     /// What is known of this case beyond [`FindingKind::meaning`]; may be empty.
     pub detail: String,
     /// What repairing means for what the tree shows.
@@ -77,10 +80,22 @@ impl fmt::Display for Finding {
         if !self.detail.is_empty() {
             write!(f, " ({})", self.detail)?;
         }
+        if let Some(other) = &self.other {
+            write!(f, " (the other: {})", display_path(other))?;
+        }
         if let Some(rule) = self.rule {
             write!(f, " [{rule}]")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(feature = "serde")]
+#[allow(clippy::ref_option, reason = "serde's form")]
+fn serialize_other<S: serde::Serializer>(path: &Option<PathBuf>, s: S) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => crate::path::serialize_path(path, s),
+        None => s.serialize_none(),
     }
 }
 
@@ -96,6 +111,7 @@ pub(super) struct Found {
     kind: FindingKind,
     layer: Option<LayerId>,
     path: PathBuf,
+    other: Option<PathBuf>,
     detail: String,
     remedy: Remedy,
     fix: Option<Fix>,
@@ -117,6 +133,7 @@ impl Found {
             kind,
             layer,
             path: path.into(),
+            other: None,
             detail: String::new(),
             remedy: Remedy::None(reason),
             fix: None,
@@ -125,6 +142,11 @@ impl Found {
 
     pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = detail.into();
+        self
+    }
+
+    pub(super) fn other(mut self, path: impl Into<PathBuf>) -> Self {
+        self.other = Some(path.into());
         self
     }
 
@@ -164,7 +186,8 @@ impl Findings {
             let paths = fix.plan.objects.iter().map(|o| o.path.as_os_str().len());
             paths.sum::<usize>() + fix.plan.steps.len() * 64
         });
-        let bytes = found.path.as_os_str().len() + found.detail.len() + plan_bytes + 128;
+        let other = found.other.as_ref().map_or(0, |p| p.as_os_str().len());
+        let bytes = found.path.as_os_str().len() + other + found.detail.len() + plan_bytes + 128;
         if self.bytes.saturating_add(bytes) > FINDING_BYTES_MAX {
             self.omitted += 1;
             self.worst_omitted = self.worst_omitted.max(Some(severity));
@@ -181,6 +204,7 @@ impl Findings {
             layer: found.layer,
             path: found.path,
             rule: found.kind.rule(),
+            other: found.other,
             detail: found.detail,
             remedy: found.remedy,
             plan,

@@ -67,7 +67,12 @@ impl Index {
                     }
                     index.entries.push(read);
                 }
-                None => bad_name(out, dir, &name, &held),
+                None => {
+                    if let Held::Node(_, meta) = &held {
+                        seen.lost_entries.insert(meta.ino);
+                    }
+                    bad_name(out, dir, &name, &held);
+                }
             }
         }
         index

@@ -179,8 +179,8 @@ impl Walker<'_> {
             }
             Some(first) if first.path == path => {}
             Some(first) => {
-                let detail = format!("as {}", crate::display_path(&first.path));
                 let mut found = Found::new(FindingKind::RedirectDuplicate, layer, path);
+                found = found.other(&first.path);
                 if upper {
                     let reading = "the other directory keeps what is below; here only what the \
                                    upper holds shows";
@@ -190,7 +190,7 @@ impl Walker<'_> {
                                    the upper holds";
                     found = found.chooses(reading, FixBuilder::cut_off(&first.path, node));
                 }
-                self.out.add(found.detail(detail));
+                self.out.add(found);
             }
         }
     }
@@ -371,7 +371,7 @@ impl Walker<'_> {
             meta,
         };
         let data = (LayerId::Lower(data.layer), data.node.clone());
-        self.shares(object, &lower, index_ino, Some(data)) && origin.is_some()
+        self.shares(object, &lower, index_ino, Some(data), origin.is_some()) && origin.is_some()
     }
 
     fn upper_origin(&mut self, object: &Object<'_>, value: &[u8], index_ino: Option<u64>) -> bool {
@@ -382,17 +382,18 @@ impl Walker<'_> {
             self.out
                 .add(Found::new(kind, LayerId::Upper, &path).keeps(fix));
         }
-        lower.is_some_and(|lower| self.shares(object, &lower, index_ino, None))
+        lower.is_some_and(|lower| self.shares(object, &lower, index_ino, None, true))
     }
 
     /// An upper file that the kernel takes for one inode with a lower one; true if it does. `data`: what
-    /// holds the data of a metadata-only copy.
+    /// holds the data of a metadata-only copy; `recorded`: it records the lower one as origin.
     fn shares(
         &mut self,
         object: &Object<'_>,
         lower: &LowerObject,
         index_ino: Option<u64>,
         data: Option<(LayerId, NodeRef)>,
+        recorded: bool,
     ) -> bool {
         let user = OriginUser {
             ino: object.meta.ino,
@@ -405,7 +406,11 @@ impl Walker<'_> {
             FindingKind::IndexSplit
         } else if lower.meta.nlink != 1 && !indexed {
             // Names of a hard-linked lower file are one inode to the kernel only by the index.
-            return false;
+            let lost = self.seen.lost_entries.contains(&object.meta.ino);
+            if !recorded || !self.cx.knows_work || lost {
+                return lost;
+            }
+            FindingKind::IndexMissing
         } else {
             match self.seen.origins.get(&lower.key) {
                 None => {
@@ -418,7 +423,7 @@ impl Walker<'_> {
         };
         let mut found = Found::new(kind, LayerId::Upper, &user.path);
         if let Some(first) = self.seen.origins.get(&lower.key) {
-            found = found.detail(format!("as {}", crate::display_path(&first.path)));
+            found = found.other(&first.path);
         }
         self.out.add(match FixBuilder::set_free(&user) {
             Some(fix) => found.keeps(fix),

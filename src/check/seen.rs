@@ -22,6 +22,8 @@ pub(super) struct Seen {
     pub(super) redirected: HashSet<PathBuf>,
     /// Lower files that the index has entries for.
     pub(super) indexed: HashMap<ObjectKey, IndexedLower>,
+    /// Inode numbers of index entries that lost their names.
+    pub(super) lost_entries: HashSet<u64>,
     /// Upper inode numbers by the origin that an index entry stands for.
     pub(super) index_inodes: HashMap<Vec<u8>, u64>,
 }

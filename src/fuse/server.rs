@@ -97,7 +97,7 @@ impl Server {
     pub(super) fn shown_number(&self, meta: &Metadata) -> u64 {
         let own = self.core.device(Device::Union);
         let filesystem = u64::from(meta.dev.minor.wrapping_sub(own.minor));
-        if self.core.same_fs || meta.ino >> FILESYSTEM_SHIFT != 0 {
+        if self.core.numbering.is_one_device() || meta.ino >> FILESYSTEM_SHIFT != 0 {
             meta.ino
         } else {
             (filesystem << FILESYSTEM_SHIFT) | meta.ino

@@ -65,7 +65,7 @@ impl Server {
 
     /// Number and type of an entry, asked for where the listing does not tell what the mount shows.
     fn listed(&self, stream: &Stream, entry: &Listed) -> (u64, Option<FileType>) {
-        if self.core.same_fs && entry.file_type.is_some() {
+        if self.core.numbering.is_one_device() && entry.file_type.is_some() {
             return (entry.ino, entry.file_type);
         }
         match self.core.find(&stream.inode, &entry.name) {

@@ -273,7 +273,7 @@ impl<'a> Build<'a> {
             temp: temp.clone(),
             tmpfile: core.upper()?.capabilities().tmpfile,
             truncate: data == Data::Truncate,
-            durable: core.options.durable,
+            fsync: core.features.fsync,
         };
         let node = earlier.as_ref().map(|s| s.node.clone());
         let object = self.object(LayerId::Upper, path, node);
@@ -337,8 +337,8 @@ impl<'a> Build<'a> {
         if !copy_up::records_origin(meta) || !self.can_record_origin(meta) {
             return Ok(None);
         }
-        let backend = self.core.lowers.get(lower.layer).map(|l| &l.backend);
-        let decodes = backend.is_some_and(|b| b.capabilities().file_handles);
+        let layer = self.core.lowers.get(lower.layer);
+        let decodes = layer.is_some_and(|l| l.backend.capabilities().file_handles);
         let handle = match decodes {
             true => lower
                 .node
@@ -346,7 +346,7 @@ impl<'a> Build<'a> {
                 .in_layer(LayerId::Lower(lower.layer))?,
             false => None,
         };
-        let uuid = backend.and_then(|b| b.identity().uuid).unwrap_or_default();
+        let uuid = layer.map(|l| self.core.origin_uuid(l)).unwrap_or_default();
         Ok(Some(match handle {
             Some(handle) => origin::encode(&Origin {
                 uuid,

@@ -29,7 +29,9 @@ use crate::overlay::options::OverlayOptions;
 use crate::overlay::watch::Watchers;
 use crate::path::Name;
 use crate::rules::Features;
-use crate::rules::config::Facts;
+use crate::rules::config::facts::Facts;
+use crate::rules::config::{Fsync, Settings};
+use crate::rules::inode::Numbering;
 use crate::rules::warning::Warning;
 use crate::rules::whiteout::{Opacity, opacity};
 use crate::xattr_name::{OverlayAttr, XattrNamespace};
@@ -124,7 +126,7 @@ impl<T> InLayer<T> for std::result::Result<T, BackendError> {
 #[derive(Debug)]
 pub(crate) struct LowerLayer {
     pub(crate) backend: Arc<dyn LayerBackend>,
-    /// Which filesystem it is on: 0 is the upper's, or the topmost lower's.
+    /// Which filesystem it is on: 0 is the upper's.
     pub(crate) fs: usize,
     /// A directory marked as holding xattr whiteouts was met in this layer (rule R073).
     pub(crate) has_xattr_whiteouts: AtomicBool,
@@ -154,12 +156,19 @@ pub(crate) struct Shared {
     pub(crate) work: Option<NodeRef>,
     pub(crate) options: OverlayOptions,
     pub(crate) features: Features,
+    /// The options in force.
+    pub(crate) settings: Settings,
     /// What was adjusted when the union was opened.
     pub(crate) warnings: Vec<Warning>,
     pub(crate) namespace: XattrNamespace,
     /// What the union is as a layer of another one.
     pub(crate) identity: FsIdentity,
-    pub(crate) same_fs: bool,
+    /// How inode numbers are made unique.
+    pub(crate) numbering: Numbering,
+    /// The identity of the union, where it is not its upper filesystem's (rule R037).
+    pub(crate) uuid: Option<[u8; 16]>,
+    /// Filesystems of which no origin is decoded (rule R268).
+    pub(crate) bad_uuids: Vec<usize>,
     /// Device of the union; those of its layers' filesystems follow in `minor`.
     dev_minor: u32,
     root: Arc<Inode>,
@@ -174,24 +183,22 @@ pub(crate) struct Shared {
     traps: HashSet<(usize, u64)>,
 }
 
-/// Identifies the filesystem of each layer, the upper's first.
+/// How many filesystems there are, and which of them each lower is on.
 fn filesystems(
     lowers: &[Arc<dyn LayerBackend>],
     upper: Option<&Arc<dyn LayerBackend>>,
-) -> (Vec<FsId>, Vec<usize>) {
-    let mut all = Vec::new();
-    let mut index = |fs: FsId| match all.iter().position(|f| *f == fs) {
+) -> (usize, Vec<usize>) {
+    // Place 0 is the upper's, also where there is none (rule R254).
+    let mut all = vec![upper.map(|u| u.identity().fs)];
+    let mut index = |fs: FsId| match all.iter().position(|f| *f == Some(fs)) {
         Some(at) => at,
         None => {
-            all.push(fs);
+            all.push(Some(fs));
             all.len() - 1
         }
     };
-    if let Some(upper) = upper {
-        index(upper.identity().fs);
-    }
     let of_lowers = lowers.iter().map(|l| index(l.identity().fs)).collect();
-    (all, of_lowers)
+    (all.len(), of_lowers)
 }
 
 impl Core {
@@ -207,28 +214,22 @@ impl Core {
         let namespace = checks::namespace(&lowers, upper.as_ref())?;
         let (filesystems, fs_of_lowers) = filesystems(&lowers, upper.as_ref());
         let roots = checks::roots(&lowers, upper.as_ref(), &fs_of_lowers)?;
-        let work = match upper.as_ref().and_then(|u| u.upper()) {
-            Some(u) => Some(u.work().map_err(|e| {
-                Error::config(
-                    "open overlay",
-                    u.label(),
-                    e.errno(),
-                    LayerId::Work,
-                    "work directory",
-                )
-                .with_backend(e)
-            })?),
-            None => None,
-        };
-        let settled = options.settle(&Facts {
+        let work = checks::work(upper.as_ref())?;
+        let facts = Facts {
             namespace,
-            has_upper: upper.is_some(),
-            storable: upper
-                .as_ref()
-                .is_none_or(|u| u.capabilities().overlay_attrs),
-        });
+            permitted: checks::permitted(&lowers, upper.as_ref()),
+            upper: checks::upper_facts(upper.as_ref(), &roots)?,
+            lowers: checks::lower_facts(&lowers, &fs_of_lowers),
+            data_layers: 0,
+            defaults: options.defaults,
+        };
+        let mut settled = checks::settle(&options, &facts)?;
+        if settled.settings.fsync == Fsync::Volatile {
+            checks::leave_mark(upper.as_ref(), work.as_ref())?;
+        }
+        let uuid = checks::identify(&mut settled, upper.as_ref(), &roots)?;
         static NEXT_DEV: AtomicU64 = AtomicU64::new(1);
-        let devices = u64::try_from(filesystems.len()).unwrap_or(0) + 1;
+        let devices = u64::try_from(filesystems).unwrap_or(0) + 1;
         let dev_minor = NEXT_DEV.fetch_add(devices, Ordering::Relaxed);
         let lowers: Vec<LowerLayer> = lowers
             .into_iter()
@@ -241,11 +242,14 @@ impl Core {
             .collect();
         let root = root_inode(&lowers, upper.as_ref(), &roots)?;
         let shared = Shared {
-            same_fs: filesystems.len() == 1,
             lowers,
             upper,
             work,
-            features: settled.features,
+            features: settled.settings.features(),
+            settings: settled.settings,
+            numbering: settled.numbering,
+            bad_uuids: settled.bad_uuids,
+            uuid,
             warnings: settled.warnings,
             options,
             namespace,
@@ -290,6 +294,7 @@ impl Shared {
     pub(crate) fn upper(&self) -> Res<&dyn UpperBackend> {
         self.upper
             .as_ref()
+            .filter(|_| !self.options.read_only)
             .and_then(|u| u.upper())
             .ok_or_else(|| Fail::rule(Errno::EROFS, "R215"))
     }

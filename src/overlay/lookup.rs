@@ -7,9 +7,10 @@ use crate::backend::{Entry, NodeRef};
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::Metadata;
-use crate::overlay::core::{Core, Fail, InLayer, Res};
+use crate::overlay::core::{Core, Fail, InLayer, LowerLayer, Res};
 use crate::overlay::inode::{Inode, Lower, State};
 use crate::path::Name;
+use crate::rules::config::UuidMode;
 use crate::rules::origin::{self, Decoded};
 use crate::rules::resolve::{Attrs, Fact, Lookup, Observed, Position};
 use crate::rules::whiteout::{LowerFact, lower_fact, lower_positive};
@@ -366,6 +367,14 @@ impl Core {
         Ok(inode.origin.get_or_init(|| found).clone())
     }
 
+    /// The UUID that origins in this layer bear: none if it is not to matter (`uuid=off`).
+    pub(crate) fn origin_uuid(&self, layer: &LowerLayer) -> [u8; 16] {
+        match self.settings.uuid {
+            UuidMode::Off => [0; 16],
+            _ => layer.backend.identity().uuid.unwrap_or_default(),
+        }
+    }
+
     fn decode_origin(&self, upper: &NodeRef, inode: &Inode) -> Res<Option<Lower>> {
         let value = upper
             .overlay_attr(OverlayAttr::Origin)
@@ -375,10 +384,7 @@ impl Core {
             return Ok(None);
         };
         for (i, layer) in self.lowers.iter().enumerate() {
-            let uuid = layer.backend.identity().uuid;
-            // Without a UUID a handle could be of any filesystem; it is trusted only where all
-            // layers are on one.
-            if (layer.fs != 0 && uuid.is_none()) || origin.uuid != uuid.unwrap_or_default() {
+            if self.bad_uuids.contains(&layer.fs) || origin.uuid != self.origin_uuid(layer) {
                 continue;
             }
             let Ok(Some(node)) = layer.backend.by_handle(&origin.handle) else {

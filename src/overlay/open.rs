@@ -3,13 +3,25 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::backend::{LayerBackend, NodeRef};
+use crate::backend::encoding::INCOMPAT;
+use crate::backend::{
+    AttrKey, BackendError, LayerBackend, NodeRef, Result as BackendResult, XattrMode,
+};
 use crate::errno::Errno;
 use crate::error::{Error, LayerId, Result};
+use crate::overlay::options::OverlayOptions;
+use crate::overlay::volatile;
 use crate::rules::LOWER_LAYERS_MAX;
-use crate::xattr_name::XattrNamespace;
+use crate::rules::config::UuidMode;
+use crate::rules::config::facts::{Facts, Handles, LowerFacts, StoredUuid, UpperFacts};
+use crate::rules::config::settle::Settled;
+use crate::rules::warning::{Warning, WarningReason};
+use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
 const OP: &str = "open overlay";
+
+/// Length of an identity (rule R037).
+const UUID_BYTES: usize = 16;
 
 /// The layers' root directories.
 pub(crate) struct Roots {
@@ -147,4 +159,163 @@ fn check_apart(
         }
     }
     Ok(())
+}
+
+/// The work directory of the upper. An upper that bears the mark of a volatile union is refused
+/// (rule R044).
+pub(crate) fn work(upper: Option<&Arc<dyn LayerBackend>>) -> Result<Option<NodeRef>> {
+    let Some((layer, writable)) = upper.and_then(|u| Some((u, u.upper()?))) else {
+        return Ok(None);
+    };
+    let failed = |e: BackendError| {
+        let label = layer.label();
+        Error::config(OP, label, e.errno(), LayerId::Work, "work directory").with_backend(e)
+    };
+    let work = writable.work().map_err(failed)?;
+    if let Some(mark) = volatile::mark(&work).map_err(failed)? {
+        let detail = format!(
+            "work/{INCOMPAT}/{mark} is present: what an earlier union wrote was not made durable"
+        );
+        let error = Error::config(OP, layer.label(), Errno::EINVAL, LayerId::Work, detail);
+        return Err(error.with_rule("R044"));
+    }
+    Ok(Some(work))
+}
+
+/// Marks the upper as one that nothing is made durable in (rule R045).
+pub(crate) fn leave_mark(
+    upper: Option<&Arc<dyn LayerBackend>>,
+    work: Option<&NodeRef>,
+) -> Result<()> {
+    let (Some(layer), Some(work)) = (upper, work) else {
+        return Ok(());
+    };
+    let Some(upper) = layer.upper() else {
+        return Ok(());
+    };
+    volatile::leave(upper, work).map_err(|e| {
+        let detail = "cannot mark the work directory as volatile";
+        let error = Error::config(OP, layer.label(), e.errno(), LayerId::Work, detail);
+        error.with_rule("R045").with_backend(e)
+    })
+}
+
+/// Whether this process may use the layers' overlay attributes (rule R032).
+pub(crate) fn permitted(
+    lowers: &[Arc<dyn LayerBackend>],
+    upper: Option<&Arc<dyn LayerBackend>>,
+) -> bool {
+    let mut all = lowers.iter().chain(upper);
+    all.all(|layer| layer.capabilities().permitted_attrs)
+}
+
+fn handles(layer: &Arc<dyn LayerBackend>) -> Handles {
+    match (layer.capabilities().file_handles, layer.identity().ino32) {
+        (false, _) => Handles::None,
+        (true, true) => Handles::Ino32,
+        (true, false) => Handles::Any,
+    }
+}
+
+/// What options depend on in the upper.
+pub(crate) fn upper_facts(
+    upper: Option<&Arc<dyn LayerBackend>>,
+    roots: &Roots,
+) -> Result<Option<UpperFacts>> {
+    let (Some(upper), Some(root)) = (upper, &roots.upper) else {
+        return Ok(None);
+    };
+    let uuid = stored_uuid(root).map_err(|e| {
+        Error::config(OP, upper.label(), e.errno(), LayerId::Upper, "layer root").with_backend(e)
+    })?;
+    Ok(Some(UpperFacts {
+        storable: upper.capabilities().overlay_attrs,
+        handles: handles(upper),
+        uuid,
+    }))
+}
+
+fn stored_uuid(root: &NodeRef) -> BackendResult<StoredUuid> {
+    Ok(match root.overlay_attr(OverlayAttr::Uuid)? {
+        Some(value) if value.len() == UUID_BYTES => StoredUuid::Present,
+        Some(_) => StoredUuid::Unusable,
+        None => match root.overlay_attr(OverlayAttr::Impure)? {
+            Some(value) if !value.is_empty() => StoredUuid::AbsentOnUsed,
+            _ => StoredUuid::AbsentOnNew,
+        },
+    })
+}
+
+/// What options depend on in the lowers.
+pub(crate) fn lower_facts(
+    lowers: &[Arc<dyn LayerBackend>],
+    fs_of_lowers: &[usize],
+) -> Vec<LowerFacts> {
+    let facts = |(layer, fs): (&Arc<dyn LayerBackend>, &usize)| LowerFacts {
+        fs: *fs,
+        handles: handles(layer),
+        uuid: layer.identity().uuid,
+    };
+    lowers.iter().zip(fs_of_lowers).map(facts).collect()
+}
+
+/// Settles the options; what excludes each other is refused.
+pub(crate) fn settle(options: &OverlayOptions, facts: &Facts) -> Result<Settled> {
+    options.requested.settle(facts).map_err(Error::from)
+}
+
+/// The identity of the union, if it has one of its own: that of its upper, which a new one is given
+/// here. That it cannot be stored is no reason not to go on (rule R037).
+pub(crate) fn identify(
+    settled: &mut Settled,
+    upper: Option<&Arc<dyn LayerBackend>>,
+    roots: &Roots,
+) -> Result<Option<[u8; UUID_BYTES]>> {
+    if !matches!(settled.settings.uuid, UuidMode::On | UuidMode::Auto) {
+        return Ok(None);
+    }
+    let (Some(upper), Some(root)) = (upper, &roots.upper) else {
+        // Without an upper to tell it, the kernel shows one of zeros.
+        return Ok(Some([0; UUID_BYTES]));
+    };
+    if !settled.store_uuid {
+        let stored = root.overlay_attr(OverlayAttr::Uuid).map_err(|e| {
+            let label = upper.label();
+            Error::config(OP, label, e.errno(), LayerId::Upper, "layer root").with_backend(e)
+        })?;
+        return Ok(stored.and_then(|value| value.try_into().ok()));
+    }
+    let stored = random_uuid().and_then(|uuid| {
+        let upper = upper.upper().ok_or(Errno::EROFS)?;
+        let key = AttrKey::Overlay(OverlayAttr::Uuid);
+        let stored = upper.set_xattr(root, key, Some(&uuid), XattrMode::Set);
+        stored.map(|()| uuid).map_err(|e| e.errno())
+    });
+    match stored {
+        Ok(uuid) => Ok(Some(uuid)),
+        Err(errno) => {
+            settled.settings.uuid = UuidMode::Null;
+            let reason = WarningReason::NotStored(errno);
+            let warning = Warning::new("uuid", "on", "null", reason);
+            settled.warnings.push(warning);
+            Ok(None)
+        }
+    }
+}
+
+/// A random UUID (version 4).
+fn random_uuid() -> std::result::Result<[u8; UUID_BYTES], Errno> {
+    let mut uuid = [0; UUID_BYTES];
+    let flags = rustix::rand::GetRandomFlags::empty();
+    let got = rustix::rand::getrandom(&mut uuid, flags)?;
+    if got != UUID_BYTES {
+        return Err(Errno::EIO);
+    }
+    if let Some(version) = uuid.get_mut(6) {
+        *version = *version & 0x0f | 0x40;
+    }
+    if let Some(variant) = uuid.get_mut(8) {
+        *variant = *variant & 0x3f | 0x80;
+    }
+    Ok(uuid)
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::rules::config::{Facts, Fsync, RedirectDir, Requested, Settled, UuidMode, Verity, Xino};
+use crate::rules::config::{Fsync, KernelDefaults, RedirectDir, Requested, UuidMode, Verity, Xino};
 
 /// How far a copy-up has come.
 #[derive(Debug)]
@@ -37,19 +37,21 @@ pub trait CopyObserver: Send + Sync {
 #[non_exhaustive]
 pub struct OverlayOptions {
     pub(crate) umask: u32,
-    pub(crate) durable: bool,
     pub(crate) copy_observer: Option<Arc<dyn CopyObserver>>,
     /// What was asked for explicitly; what was not follows from the kernel's defaults.
     pub(crate) requested: Requested,
+    pub(crate) defaults: KernelDefaults,
+    pub(crate) read_only: bool,
 }
 
 impl Default for OverlayOptions {
     fn default() -> Self {
         OverlayOptions {
             umask: 0o022,
-            durable: true,
             copy_observer: None,
             requested: Requested::default(),
+            defaults: KernelDefaults::UPSTREAM,
+            read_only: false,
         }
     }
 }
@@ -69,12 +71,10 @@ impl OverlayOptions {
         self
     }
 
-    /// Whether the data of a copied-up file are made durable before the file is published, and `sync`
-    /// reaches the disk (default `true`, as on a mount without `volatile`). Switch it off where the
-    /// upper is thrown away after a crash of the machine.
+    /// Whether every change is `EROFS`, though there is an upper (default `false`; the option `ro`).
     #[must_use]
-    pub fn durable(mut self, on: bool) -> Self {
-        self.durable = on;
+    pub fn read_only(mut self, on: bool) -> Self {
+        self.read_only = on;
         self
     }
 
@@ -137,16 +137,18 @@ impl OverlayOptions {
         self
     }
 
+    /// What is in force without being asked for (default [`KernelDefaults::UPSTREAM`]).
+    #[must_use]
+    pub fn defaults(mut self, value: KernelDefaults) -> Self {
+        self.defaults = value;
+        self
+    }
+
     /// Whether digests of metadata-only copies are asked for (default [`Verity::Off`]).
     #[must_use]
     pub fn verity(mut self, value: Verity) -> Self {
         self.requested.verity = Some(value);
         self
-    }
-
-    /// What is in force under these circumstances.
-    pub(crate) fn settle(&self, facts: &Facts) -> Settled {
-        self.requested.settle(facts)
     }
 }
 
@@ -154,8 +156,8 @@ impl fmt::Debug for OverlayOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OverlayOptions")
             .field("umask", &format_args!("{:04o}", self.umask))
-            .field("durable", &self.durable)
             .field("copy_observer", &self.copy_observer.is_some())
+            .field("read_only", &self.read_only)
             .field("requested", &self.requested)
             .finish()
     }

@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 use crate::backend::{Entry, RawEntry, WhiteoutForm};
 use crate::errno::Errno;
 use crate::error::LayerId;
-use crate::meta::{FileType, InodeFlags, Metadata, StatFs};
-use crate::overlay::core::{Core, Fail, InLayer, Res};
+use crate::meta::{FileType, InodeFlags, Metadata, StatFs, fs_id};
+use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::inode::{Inode, State};
 use crate::overlay::lookup::Found;
 use crate::path::Name;
-use crate::rules::attr::{Change, parse_protattr, permits};
-use crate::rules::inode::{Facts, numbers};
+use crate::rules::attr::parse_protattr;
+use crate::rules::inode::{Facts, Numbering, numbers};
 use crate::rules::merge::{Merged, Merger};
 use crate::rules::xattr;
 use crate::xattr_name::{OverlayAttr, XattrName};
@@ -63,7 +63,7 @@ impl Core {
             (Some(_), false) => self.origin_of(inode, state)?,
         };
         let origin = match &lower {
-            Some(lower) if !is_dir || self.same_fs => {
+            Some(lower) if !is_dir || self.numbering.is_one_device() => {
                 let lower_meta = lower
                     .node
                     .metadata()
@@ -73,7 +73,7 @@ impl Core {
             _ => None,
         };
         let (ino, device, nlink) = numbers(&Facts {
-            same_fs: self.same_fs,
+            numbering: self.numbering,
             real: &meta,
             real_fs: self.fs_of(self.real_layer(state)),
             origin: origin.as_ref().map(|(meta, fs)| (meta, *fs)),
@@ -105,11 +105,6 @@ impl Core {
             _ => InodeFlags::default(),
         };
         Ok(*inode.flags.get_or_init(|| flags))
-    }
-
-    /// Refuses a change that an object's flags do not permit.
-    pub(crate) fn permit(&self, inode: &Inode, change: Change) -> Res<()> {
-        permits(self.flags(inode)?, change).map_err(|e| Fail::rule(e, "R214"))
     }
 
     pub(crate) fn read_link(&self, inode: &Inode) -> Res<Vec<u8>> {
@@ -160,6 +155,9 @@ impl Core {
             stat.name_bytes_max = stat.name_bytes_max.max(other.name_bytes_max);
         }
         stat.fs_type = OVERLAY_MAGIC;
+        if let Some(uuid) = self.uuid {
+            stat.fs_id = fs_id(uuid);
+        }
         Ok(stat)
     }
 
@@ -224,13 +222,15 @@ impl Core {
             .into_iter()
             .map(|(layer, _)| layer)
             .collect();
+        // Numbers that tell the filesystem are those of objects, not of directories (rule R253).
+        let xino = matches!(self.numbering, Numbering::Xino { .. });
         let mut out = Vec::new();
         for entry in self.merge(&state)? {
             if entry.hidden {
                 continue;
             }
             let layer = layers.get(entry.layer).copied().unwrap_or(LayerId::Upper);
-            let upper = layer == LayerId::Upper && self.same_fs;
+            let upper = layer == LayerId::Upper && self.numbering.is_one_device();
             let impure = upper && state.impure;
             // The kernel marks the directory when it looks up a directory in it that is merged
             // (rule R065). Reading writes nothing here, so such names are asked as if it were marked.
@@ -238,14 +238,16 @@ impl Core {
                 && !state.lowers.is_empty()
                 && matches!(entry.file_type, Some(FileType::Directory) | None);
             let mut ino = entry.ino;
-            if entry.check || impure || merges {
+            if entry.check || impure || merges || xino {
                 match self.lookup(dir, &entry.name) {
-                    Ok(Found::Inode(inode)) if impure || merges => {
+                    Ok(Found::Inode(inode)) if impure || merges || xino => {
                         ino = self.listed_ino(&inode, ino)?;
                     }
                     Ok(Found::Inode(_)) => {}
                     // A failing lookup drops the name from a marked listing (rule R110).
-                    Ok(Found::Nothing { .. }) | Err(_) if entry.check || impure => continue,
+                    Ok(Found::Nothing { .. }) | Err(_) if entry.check || impure || xino => {
+                        continue;
+                    }
                     Ok(Found::Nothing { .. }) | Err(_) => {}
                 }
             }
@@ -265,7 +267,9 @@ impl Core {
         let real = state.real().ok_or(Errno::ENOENT)?;
         let layer = self.real_layer(state);
         let raw = real.list().in_layer(layer)?;
-        let recalculate = layer == LayerId::Upper && state.impure && self.same_fs;
+        let upper = layer == LayerId::Upper;
+        let recalculate = upper && state.impure && self.numbering.is_one_device();
+        let fs = self.fs_of(layer);
         let mut out = Vec::with_capacity(raw.len());
         for RawEntry {
             name,
@@ -278,6 +282,8 @@ impl Core {
                 if let Found::Inode(inode) = self.lookup(dir, &name)? {
                     ino = self.listed_ino(&inode, ino)?;
                 }
+            } else {
+                ino = self.numbering.unique(ino, fs).unwrap_or(ino);
             }
             out.push(Listed {
                 name,
@@ -289,12 +295,16 @@ impl Core {
         Ok(out)
     }
 
-    /// The inode number of an upper entry in an impure directory (rule R105).
+    /// The inode number to list for an object whose directory entry tells `real` (rule R105).
     fn listed_ino(&self, inode: &Arc<Inode>, real: u64) -> Res<u64> {
-        if self.has_origin(inode)? {
-            Ok(self.metadata(inode)?.ino)
-        } else {
-            Ok(real)
+        let state = inode.state();
+        match (&state.upper, state.lowers.first()) {
+            (None, Some(lower)) => {
+                let fs = self.fs_of(LayerId::Lower(lower.layer));
+                Ok(self.numbering.unique(real, fs).unwrap_or(real))
+            }
+            _ if self.has_origin(inode)? => Ok(self.metadata(inode)?.ino),
+            _ => Ok(real),
         }
     }
 

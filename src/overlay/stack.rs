@@ -10,6 +10,7 @@ use crate::overlay::inode::Inode;
 use crate::overlay::options::OverlayOptions;
 use crate::overlay::read::Listed;
 use crate::path::Name;
+use crate::rules::config::Settings;
 use crate::rules::warning::Warning;
 
 /// A read-only union of layers.
@@ -128,6 +129,12 @@ impl LayerStack {
             upper: self.core.upper.clone(),
             lowers: self.layers(),
         }
+    }
+
+    /// The options in force, after those that imply or exclude each other have settled.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.core.settings
     }
 
     /// What was adjusted when the union was opened, where the kernel would mount and say so in its

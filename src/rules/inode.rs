@@ -48,11 +48,56 @@ pub(crate) fn is_same_object(known: Nodes, found: Nodes, is_dir: bool) -> bool {
     agrees(known.lower, found.lower) && agrees(known.upper, found.upper)
 }
 
+/// How inode numbers of several filesystems are kept apart.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Numbering {
+    /// All layers share one inode numbering.
+    OneFilesystem,
+    /// Each filesystem has a device number of its own; directories have numbers that do not last
+    /// (rule R252).
+    PerFilesystem,
+    /// The number of the filesystem goes into this many high bits (rule R253).
+    Xino {
+        /// At least 2. The lowest of them marks numbers that do not last.
+        bits: u32,
+    },
+}
+
+impl Numbering {
+    /// All objects are shown under the union's device number, but for what does not fit.
+    pub(crate) fn is_one_device(self) -> bool {
+        self != Numbering::PerFilesystem
+    }
+
+    /// The number that the union shows for `ino` of filesystem `fs`, if the two can be put together.
+    pub(crate) fn unique(self, ino: u64, fs: usize) -> Option<u64> {
+        match self {
+            Numbering::OneFilesystem => Some(ino),
+            Numbering::PerFilesystem => None,
+            Numbering::Xino { bits } => {
+                let shift = u64::BITS - bits;
+                let fs = u64::try_from(fs).ok()?;
+                (ino >> shift == 0).then_some(ino | fs << (shift + 1))
+            }
+        }
+    }
+
+    /// A number for a directory that has none that lasts, away from those that do.
+    fn passing(self, ino: u64) -> u64 {
+        match self {
+            Numbering::Xino { bits } => {
+                let shift = u64::BITS - bits;
+                ino & (u64::MAX >> bits) | 1 << shift
+            }
+            _ => ino,
+        }
+    }
+}
+
 /// What decides the numbers of one object.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
-    /// All layers share one inode numbering.
-    pub(crate) same_fs: bool,
+    pub(crate) numbering: Numbering,
     /// Attributes of the real object (the upper's if there is one).
     pub(crate) real: &'a Metadata,
     /// The filesystem of the real object: 0 is the upper's.
@@ -79,22 +124,15 @@ pub(crate) enum Device {
 pub(crate) fn numbers(f: &Facts<'_>) -> (u64, Device, u64) {
     let is_dir = f.real.is_dir();
     let nlink = if is_dir && f.merged { 1 } else { f.real.nlink };
-    if is_dir && !f.same_fs {
-        return (f.volatile_ino, Device::Union, nlink);
-    }
     let (ino, fs) = match f.origin {
         Some((lower, fs)) if is_dir || lower.nlink == 1 => (lower.ino, fs),
         _ => (f.real.ino, f.real_fs),
     };
-    (
-        ino,
-        if f.same_fs {
-            Device::Union
-        } else {
-            Device::Layer(fs)
-        },
-        nlink,
-    )
+    match f.numbering.unique(ino, fs) {
+        Some(ino) => (ino, Device::Union, nlink),
+        None if is_dir => (f.numbering.passing(f.volatile_ino), Device::Union, nlink),
+        None => (ino, Device::Layer(fs), nlink),
+    }
 }
 
 #[cfg(test)]
@@ -161,9 +199,13 @@ mod tests {
         let lower = meta(FileType::Regular, 20, 1);
         let broken = meta(FileType::Regular, 20, 2);
         let dir = meta(FileType::Directory, 30, 4);
-        let row = |same_fs, real, origin: Option<&Metadata>, merged| {
+        let row = |same_fs: bool, real, origin: Option<&Metadata>, merged| {
+            let numbering = match same_fs {
+                true => Numbering::OneFilesystem,
+                false => Numbering::PerFilesystem,
+            };
             numbers(&Facts {
-                same_fs,
+                numbering,
                 real,
                 real_fs: 0,
                 origin: origin.map(|m| (m, 1)),
@@ -197,5 +239,35 @@ mod tests {
             "R252 R257"
         );
         assert_eq!(row(true, &dir, None, false), (30, Device::Union, 4), "R257");
+    }
+
+    #[test]
+    fn r253_high_bits_tell_the_filesystem() {
+        let two = Numbering::Xino { bits: 2 };
+        assert_eq!(two.unique(5, 0), Some(5));
+        assert_eq!(two.unique(5, 1), Some(5 | 1 << 63));
+        assert_eq!(two.unique(1 << 62, 1), None, "overflow");
+        assert_eq!(two.unique((1 << 62) - 1, 0), Some((1 << 62) - 1));
+        let half = Numbering::Xino { bits: 32 };
+        assert_eq!(half.unique(u32::MAX.into(), 3), Some(0x6_ffff_ffff));
+        assert_eq!(half.unique(1 << 32, 0), None, "overflow");
+        let ask = |file_type, ino| {
+            let real = meta(file_type, ino, 1);
+            numbers(&Facts {
+                numbering: two,
+                real: &real,
+                real_fs: 1,
+                origin: None,
+                merged: false,
+                volatile_ino: 99,
+            })
+        };
+        let high = 1 << 62;
+        let file = FileType::Regular;
+        assert_eq!(ask(file, 5), (5 | 1 << 63, Device::Union, 1));
+        assert_eq!(ask(file, high), (high, Device::Layer(1), 1));
+        let dir = FileType::Directory;
+        assert_eq!(ask(dir, 5), (5 | 1 << 63, Device::Union, 1));
+        assert_eq!(ask(dir, high), (99 | 1 << 62, Device::Union, 1));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::errno::Errno;
 use crate::error::LayerId;
 
 /// An option that is not in force as it was asked for, or as another option implies it. The kernel
@@ -53,6 +54,15 @@ pub enum WarningReason {
     SharedFilesystemUuid(LayerId),
     /// The layers lie on several filesystems (rule R037).
     SeveralFilesystems,
+    /// The attribute `uuid` of the upper's root is no identity (rule R037).
+    UnusableUuid,
+    /// mount(2) takes one page of options and cuts off what is beyond (rule R023).
+    BeyondOnePage {
+        /// Length of the options.
+        bytes: usize,
+    },
+    /// It could not be stored on the upper's root (rule R037).
+    NotStored(Errno),
 }
 
 impl Warning {
@@ -75,6 +85,7 @@ impl Warning {
     pub fn rule(&self) -> &'static str {
         match (&self.reason, self.option) {
             (WarningReason::NoOverlayAttrs, _) => "R033",
+            (WarningReason::BeyondOnePage { .. }, _) => "R023",
             (
                 WarningReason::NoFileHandles(_)
                 | WarningReason::NoFilesystemUuid(_)
@@ -128,6 +139,15 @@ impl fmt::Display for WarningReason {
             }
             WarningReason::SeveralFilesystems => {
                 f.write_str("the layers lie on several filesystems")
+            }
+            WarningReason::UnusableUuid => {
+                f.write_str("the upper's root bears an identity that is none")
+            }
+            WarningReason::BeyondOnePage { bytes } => {
+                write!(f, "{bytes} bytes of options, mount(2) takes 4095")
+            }
+            WarningReason::NotStored(errno) => {
+                write!(f, "it cannot be stored on the upper's root: {errno}")
             }
         }
     }

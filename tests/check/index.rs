@@ -183,6 +183,18 @@ fn a_file_that_is_not_the_indexed_one() {
 }
 
 #[test]
+fn an_entry_that_is_missing() {
+    indexed(|disk| {
+        fs::remove_file(entry(disk, "a")).unwrap();
+        disk.heals(&["index-missing upper:/a"], &[]);
+        disk.kernel(|at| {
+            assert_eq!(fs::read(at.join("a")).unwrap(), b"changed");
+            assert_eq!(fs::read(at.join("b")).unwrap(), b"links");
+        });
+    });
+}
+
+#[test]
 fn link_counts_are_recorded() {
     indexed(|disk| {
         let entry = entry(disk, "a");

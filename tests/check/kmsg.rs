@@ -29,7 +29,9 @@ pub(crate) fn complaints(f: impl FnOnce()) -> Vec<String> {
 fn complaint(record: &str) -> Option<String> {
     let (head, text) = record.split_once(';')?;
     let priority: u32 = head.split(',').next()?.parse().ok()?;
-    let warns = priority & 7 <= 4 && text.starts_with("overlayfs:");
+    // Options that are not used here.
+    let elsewhere = text.contains("uuid=off") || text.contains("xino=");
+    let warns = priority & 7 <= 4 && text.starts_with("overlayfs:") && !elsewhere;
     warns.then(|| text.trim_end().to_string())
 }
 
@@ -37,7 +39,8 @@ fn complaint(record: &str) -> Option<String> {
 /// somebody else's.
 pub(crate) fn quiet(mut f: impl FnMut()) {
     let mut common: Option<Vec<String>> = None;
-    for _ in 0..6 {
+    for pause in 0..12 {
+        std::thread::sleep(std::time::Duration::from_millis(pause * 20));
         let now = complaints(&mut f);
         let left = match common {
             None => now,

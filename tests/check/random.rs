@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use layerstack::XattrNamespace;
 use layerstack::check::{Consent, FindingKind, Remedy, Report, Severity};
+use layerstack::testing::snapshot::Entry;
 use layerstack::testing::strategy::{self, Profile};
 use layerstack::testing::{Case, TreeSnapshot};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -233,10 +234,7 @@ fn excused(report: &Report, paths: &mut BTreeSet<PathBuf>) {
             continue;
         }
         paths.insert(finding.path.clone());
-        // The other of two that cannot both be used.
-        if let Some(other) = finding.detail.split("as /").nth(1) {
-            paths.insert(Path::new("/").join(other));
-        }
+        paths.extend(finding.other.clone());
     }
 }
 
@@ -275,6 +273,12 @@ fn repair(disk: &Disk, log: &[String]) -> BTreeSet<FindingKind> {
         done.unwrap_or_else(|e| panic!("{e}: {}", context(&report)));
     }
     let after = disk.view();
+    // Nothing of them was readable.
+    let unlisted = before.entries().iter().filter(|(_, entry)| match entry {
+        Entry::Node(node) => node.errors.contains_key("listing"),
+        _ => false,
+    });
+    paths.extend(unlisted.map(|(path, _)| path.clone()));
     for difference in before.diff(&after, &same_view()) {
         // What could not be used may show now, and its listing be mended.
         let failed = difference.left.starts_with("listed, but");

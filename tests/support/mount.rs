@@ -1,10 +1,14 @@
-//! Overlay mounts by the new mount API: one call per layer, so no page of options and no escaping.
+//! Overlay mounts, by the new mount API (one call per layer, so no page of options and no escaping) or
+//! by mount(2).
 
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use layerstack::Errno;
+use nix::mount::MsFlags;
 use rustix::fs::CWD;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
@@ -51,6 +55,52 @@ impl OverlayMount {
             at: at.to_path_buf(),
             mounted: true,
         })
+    }
+
+    /// Mounts at `at` by mount(2) with these options, which are cut off after a page.
+    pub fn by_string(at: &Path, data: &OsStr) -> Result<Self, Errno> {
+        let kind = Some("overlay");
+        nix::mount::mount(Some("test"), at, kind, MsFlags::empty(), Some(data))?;
+        Ok(OverlayMount {
+            at: at.to_path_buf(),
+            mounted: true,
+        })
+    }
+
+    /// Mounts at `at` by fsconfig(2) with exactly these options.
+    pub fn by_pairs<K: AsRef<OsStr>>(
+        at: &Path,
+        pairs: &[(K, Option<OsString>)],
+    ) -> Result<Self, Refused> {
+        let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|e| Refused {
+            errno: e.into(),
+            log: String::from("fsopen"),
+        })?;
+        let set = |(key, value): &(K, Option<OsString>)| match value {
+            Some(value) => fsconfig_set_string(&fs, key.as_ref(), value),
+            None => fsconfig_set_flag(&fs, key.as_ref()),
+        };
+        let done = pairs.iter().try_for_each(set);
+        done.and_then(|()| create(&fs, at)).map_err(|e| Refused {
+            errno: e.into(),
+            log: log_of(&fs),
+        })?;
+        Ok(OverlayMount {
+            at: at.to_path_buf(),
+            mounted: true,
+        })
+    }
+
+    /// The options of the filesystem as `/proc/self/mountinfo` shows them, escapes included.
+    pub fn shown(&self) -> OsString {
+        let info = std::fs::read("/proc/thread-self/mountinfo").expect("mountinfo");
+        let at = self.at.as_os_str().as_bytes();
+        let fields = info
+            .split(|b| *b == b'\n')
+            .map(|line| line.split(|b| *b == b' ').collect::<Vec<_>>());
+        let mut here = fields.filter(|f| f.get(4) == Some(&at));
+        let line = here.next_back().expect("a mount there");
+        OsStr::from_bytes(line.last().expect("options")).to_os_string()
     }
 
     pub fn path(&self) -> &Path {
@@ -100,6 +150,11 @@ fn attach(fs: &OwnedFd, at: &Path, config: &OverlayConfig) -> rustix::io::Result
             None => fsconfig_set_flag(fs, option.as_str())?,
         }
     }
+    create(fs, at)
+}
+
+/// Makes the filesystem and mounts it at `at`.
+fn create(fs: &OwnedFd, at: &Path) -> rustix::io::Result<()> {
     fsconfig_create(fs)?;
     let attrs = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOATIME;
     let mount = fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attrs)?;

@@ -48,6 +48,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use self::probe::may_use_trusted;
 use self::tree::{DirNode, Origin, Tree};
 use self::workdir::WorkLock;
 use super::{Capabilities, FileHandle, FsIdentity, LayerBackend, NodeRef, Result, UpperBackend};
@@ -149,6 +150,7 @@ impl LayerBackend for DirLayer {
 
     fn statfs(&self) -> Result<StatFs> {
         let fs = rustix::fs::fstatfs(&self.tree.root)?;
+        let posix = rustix::fs::fstatvfs(&self.tree.root)?;
         Ok(StatFs {
             fs_type: fs.f_type as u64,
             block_size: fs.f_bsize as u64,
@@ -158,6 +160,7 @@ impl LayerBackend for DirLayer {
             files: fs.f_files,
             files_free: fs.f_ffree,
             name_bytes_max: fs.f_namelen as u64,
+            fs_id: posix.f_fsid,
         })
     }
 

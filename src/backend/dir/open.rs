@@ -135,9 +135,10 @@ fn fail(path: &Path, layer: LayerId, errno: Errno, detail: &str) -> Error {
 pub(super) fn lower(options: &DirLayerOptions, path: &Path) -> Result<DirLayer, Error> {
     let root = Root::open(path, LayerId::Lower(0))?;
     let namespace = options.namespace.unwrap_or_else(probe::default_namespace);
-    let capabilities = probe::lower(root.fd.as_fd(), root.fs_type);
+    let capabilities = probe::lower(root.fd.as_fd(), root.fs_type, namespace);
     let mut identity = FsIdentity::new(FsId::Device(root.key().dev), namespace);
     identity.uuid = sys::fs_uuid(root.fd.as_fd(), root.fs_type == BTRFS_MAGIC);
+    identity.ino32 = probe::ino32(root.fd.as_fd(), root.fs_type);
     Ok(DirLayer {
         tree: Arc::new(Tree {
             root_key: root.key(),
@@ -176,6 +177,7 @@ pub(super) fn upper(
         .map_err(|e| work.fail(e.into(), "cannot be written"))?;
     let mut identity = FsIdentity::new(FsId::Device(upper.key().dev), probed.namespace);
     identity.uuid = sys::fs_uuid(upper.fd.as_fd(), upper.fs_type == BTRFS_MAGIC);
+    identity.ino32 = probe::ino32(upper.fd.as_fd(), upper.fs_type);
     let mut writable = Writable::new((work.path, Arc::new(work.fd)), staging);
     writable.ignore_ownership = options.ignore_ownership;
     writable.inherits_group = probed.inherits_group;

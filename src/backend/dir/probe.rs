@@ -19,6 +19,8 @@ pub(super) const EXT_MAGIC: u64 = 0xef53;
 pub(super) const TMPFS_MAGIC: u64 = 0x0102_1994;
 pub(super) const BTRFS_MAGIC: u64 = 0x9123_683e;
 pub(super) const XFS_MAGIC: u64 = 0x5846_5342;
+const OCFS2_MAGIC: u64 = 0x7461_636f;
+const ISOFS_MAGIC: u64 = 0x9660;
 pub(super) const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
 
 /// What was found out about an upper layer.
@@ -31,8 +33,13 @@ pub(super) struct Probed {
 }
 
 /// True if this process may use `trusted.` attributes.
-fn may_use_trusted() -> bool {
+pub(crate) fn may_use_trusted() -> bool {
     has_capability(CapabilitySet::SYS_ADMIN)
+}
+
+/// True if this process may use attributes of `namespace` at all.
+fn permitted(namespace: XattrNamespace) -> bool {
+    namespace == XattrNamespace::User || may_use_trusted()
 }
 
 /// True if this process has a capability in the initial user namespace, which is told by its
@@ -64,13 +71,14 @@ fn reflink(fs_type: u64) -> Option<bool> {
 }
 
 /// Capabilities of a lower layer: what concerns reading.
-pub(super) fn lower(root: BorrowedFd<'_>, fs_type: u64) -> Capabilities {
+pub(super) fn lower(root: BorrowedFd<'_>, fs_type: u64, namespace: XattrNamespace) -> Capabilities {
     let mut caps = Capabilities::read_only();
     caps.xattrs = !matches!(
         rustix::fs::flistxattr(root, &mut [0u8; 0]),
         Err(Sys::OPNOTSUPP)
     );
-    caps.overlay_attrs = caps.xattrs;
+    caps.permitted_attrs = permitted(namespace);
+    caps.overlay_attrs = caps.xattrs && caps.permitted_attrs;
     caps.reflink = reflink(fs_type);
     caps.holes = matches!(
         fs_type,
@@ -78,6 +86,15 @@ pub(super) fn lower(root: BorrowedFd<'_>, fs_type: u64) -> Capabilities {
     );
     caps.file_handles = finds_handles(root);
     caps
+}
+
+/// Whether the filesystem of `dir` numbers its inodes with 32 bits. The kernel's own handles for such
+/// numbers tell it, but some filesystems use their type for handles of their own.
+pub(super) fn ino32(dir: BorrowedFd<'_>, fs_type: u64) -> bool {
+    const INO32_GEN: u8 = 1;
+    let own = matches!(fs_type, XFS_MAGIC | OCFS2_MAGIC | ISOFS_MAGIC);
+    let handle = sys::file_handle(dir, c"").ok().flatten();
+    !own && handle.is_some_and(|handle| handle.kind == INO32_GEN)
 }
 
 /// As in the kernel's overlayfs, a capability in a user namespace of one's own is not enough, even
@@ -102,6 +119,7 @@ pub(super) fn upper(
     let mut caps = Capabilities::full();
     let (namespace, overlay_attrs) = overlay_attrs(work, namespace);
     caps.overlay_attrs = overlay_attrs;
+    caps.permitted_attrs = permitted(namespace);
     caps.reflink = reflink(fs_type);
     caps.file_handles = finds_handles(work);
 

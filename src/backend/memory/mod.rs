@@ -40,7 +40,7 @@ use self::state::{Inode, ROOT, State};
 use super::{
     Capabilities, FileHandle, FsId, FsIdentity, LayerBackend, NodeRef, Result, UpperBackend,
 };
-use crate::meta::{DeviceId, Metadata, StatFs, Timestamp};
+use crate::meta::{DeviceId, Metadata, StatFs, Timestamp, fs_id};
 use crate::path::NAME_BYTES_MAX;
 use crate::xattr_name::{OverlayAttr, XattrName, XattrNamespace};
 
@@ -311,6 +311,7 @@ impl LayerBackend for MemLayer {
             files: STATFS_FILES,
             files_free: STATFS_FILES.saturating_sub(files),
             name_bytes_max: NAME_BYTES_MAX as u64,
+            fs_id: fs_id(self.shared.identity.uuid.unwrap_or_default()),
         })
     }
 
