@@ -8,14 +8,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use layerstack::check::{Check, Consent, Seal, SealDepth};
-use layerstack::{
-    DirLayer, DirLayerOptions, LayerId, OverlayOptions, RedirectDir, XattrNamespace, display_path,
-};
+use layerstack::{DirLayer, DirLayerOptions, LayerId, MountOptions, display_path};
 
 const USAGE: &str = "\
 usage: check [OPTIONS] LOWER...
@@ -25,8 +22,8 @@ usage: check [OPTIONS] LOWER...
   --repair           repair what can be repaired without changing what the tree shows
   --choose           also make one of two readings true where a finding says so
   --dry-run          with --repair or --choose: print the plans, do nothing
-  -o OPTION          a mount option that decides: redirect_dir=, metacopy=, index=, nfs_export=,
-                     userxattr
+  -o OPTIONS         mount options, without directories: redirect_dir=, metacopy=, index=,
+                     nfs_export=, userxattr and others
   --seal FILE        write the seals of the lowers to FILE instead of checking
   --verify FILE      compare the lowers with the seals in FILE
   --content          with --seal: seal the content of files too
@@ -44,9 +41,7 @@ struct Args {
     work: Option<PathBuf>,
     consent: Option<Consent>,
     dry_run: bool,
-    options: OverlayOptions,
-    option_text: Vec<String>,
-    userxattr: bool,
+    options: MountOptions,
     seal: Option<PathBuf>,
     verify: Option<PathBuf>,
     content: bool,
@@ -95,8 +90,9 @@ fn parse(args: Vec<OsString>) -> Result<Args, String> {
             Some("--quiet") => all.quiet = true,
             Some("-o") => {
                 let text = value()?;
-                for option in text.to_str().ok_or("options are text")?.split(',') {
-                    mount_option(&mut all, option)?;
+                all.options = MountOptions::parse(&text).map_err(|e| e.to_string())?;
+                if !all.options.lowers().is_empty() || all.options.upper_path().is_some() {
+                    return Err("layers are told by themselves".into());
                 }
             }
             Some(other) if other.starts_with('-') => return Err(format!("what is {other}?")),
@@ -112,36 +108,11 @@ fn parse(args: Vec<OsString>) -> Result<Args, String> {
     Ok(all)
 }
 
-fn mount_option(all: &mut Args, option: &str) -> Result<(), String> {
-    let options = std::mem::take(&mut all.options);
-    all.options = match option {
-        "redirect_dir=on" => options.redirect_dir(RedirectDir::On),
-        "redirect_dir=off" => options.redirect_dir(RedirectDir::Off),
-        "redirect_dir=follow" => options.redirect_dir(RedirectDir::Follow),
-        "redirect_dir=nofollow" => options.redirect_dir(RedirectDir::NoFollow),
-        "metacopy=on" => options.metacopy(true),
-        "metacopy=off" => options.metacopy(false),
-        "index=on" => options.index(true),
-        "index=off" => options.index(false),
-        "nfs_export=on" => options.nfs_export(true),
-        "nfs_export=off" => options.nfs_export(false),
-        "userxattr" => {
-            all.userxattr = true;
-            options
-        }
-        other => return Err(format!("the option {other} decides nothing here")),
-    };
-    all.option_text.push(option.into());
-    Ok(())
-}
-
 impl Args {
     fn layers(&self) -> DirLayerOptions {
-        let options = DirLayerOptions::new().keep_work(true);
-        match self.userxattr {
-            true => options.namespace(XattrNamespace::User),
-            false => options,
-        }
+        DirLayerOptions::new()
+            .keep_work(true)
+            .namespace(self.options.namespace())
     }
 
     fn lowers(&self) -> layerstack::Result<Vec<DirLayer>> {
@@ -152,22 +123,14 @@ impl Args {
         self.lowers.iter().enumerate().map(open).collect()
     }
 
-    /// The length that the option string of mount(2) would have.
-    fn option_bytes(&self) -> usize {
-        let escaped = |path: &Path| {
-            let special = |b: &&u8| matches!(b, b':' | b',' | b'\\');
-            let bytes = path.as_os_str().as_bytes();
-            bytes.len() + bytes.iter().filter(special).count()
-        };
-        let named = |name: &str, path: &Option<PathBuf>| {
-            path.as_ref().map_or(0, |p| name.len() + escaped(p))
-        };
-        let lowers: usize = self.lowers.iter().map(|l| escaped(l) + 1).sum();
-        let options: usize = self.option_text.iter().map(|o| o.len() + 1).sum();
-        "lowerdir=".len() + lowers - 1
-            + named(",upperdir=", &self.upper)
-            + named(",workdir=", &self.work)
-            + options
+    /// The length that the option string of mount(2) would have; none if no option can say it.
+    fn option_bytes(&self) -> Option<usize> {
+        let lowers = self.lowers.iter();
+        let mut options = lowers.fold(self.options.clone(), |all, path| all.lower(path));
+        if let (Some(upper), Some(work)) = (&self.upper, &self.work) {
+            options = options.upper(upper, work);
+        }
+        options.to_legacy().ok().map(|text| text.len())
     }
 }
 
@@ -213,9 +176,11 @@ fn check(args: &Args) -> Result<u8, String> {
 
 fn checker(args: &Args) -> Result<Check, String> {
     let mut check = Check::from_top(args.lowers().map_err(text_of)?)
-        .options(args.options.clone())
-        .option_bytes(args.option_bytes())
+        .options(args.options.overlay_options())
         .portability(!args.no_portability);
+    if let Some(bytes) = args.option_bytes() {
+        check = check.option_bytes(bytes);
+    }
     let layers = args.layers();
     check = match (&args.upper, &args.work, args.consent) {
         (Some(upper), Some(work), Some(_)) if !args.dry_run => {

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::backend::{BackendError, Entry, LayerBackend, NodeRef};
+use crate::backend::{
+    BackendError, Capabilities, Entry, FileHandle, FsIdentity, LayerBackend, NodeRef,
+};
 use crate::error::{LayerId, Result};
-use crate::meta::{FileType, Metadata};
+use crate::meta::{FileType, Metadata, StatFs};
 use crate::overlay::core::{Core, Res};
 use crate::overlay::inode::{Inode, Object, Place, State};
 use crate::overlay::options::OverlayOptions;
 use crate::path::Name;
 use crate::rules::Features;
 use crate::rules::check::hints::Recorded;
-use crate::rules::config::{Facts, RedirectDir};
+use crate::rules::config::{Fsync, RedirectDir, UuidMode};
 use crate::rules::origin::{self, Decoded, Origin};
 use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
@@ -32,6 +34,36 @@ pub(super) struct Context {
     pub(super) staging: Option<NodeRef>,
     /// The index, if there is one.
     pub(super) index: Option<NodeRef>,
+    /// Directories that must not be met inside a layer, beside the roots (rule R016).
+    beside: Vec<(usize, u64)>,
+}
+
+/// The upper as it is looked at: nothing can write through this.
+#[derive(Debug)]
+struct ReadOnly(Arc<dyn LayerBackend>);
+
+impl LayerBackend for ReadOnly {
+    fn capabilities(&self) -> &Capabilities {
+        self.0.capabilities()
+    }
+    fn identity(&self) -> &FsIdentity {
+        self.0.identity()
+    }
+    fn root(&self) -> std::result::Result<NodeRef, BackendError> {
+        self.0.root()
+    }
+    fn statfs(&self) -> std::result::Result<StatFs, BackendError> {
+        self.0.statfs()
+    }
+    fn by_handle(&self, handle: &FileHandle) -> std::result::Result<Option<NodeRef>, BackendError> {
+        self.0.by_handle(handle)
+    }
+    fn ancestors(&self) -> std::result::Result<Vec<u64>, BackendError> {
+        self.0.ancestors()
+    }
+    fn label(&self) -> String {
+        self.0.label()
+    }
 }
 
 /// What a name stands for.
@@ -67,20 +99,17 @@ impl Context {
         upper: Option<&Arc<dyn LayerBackend>>,
         options: &OverlayOptions,
     ) -> Result<Context> {
+        let view = upper.map(|upper| Arc::new(ReadOnly(upper.clone())) as Arc<dyn LayerBackend>);
+        let open = |options| Core::new(lowers.to_vec(), view.clone(), options);
+        // Neither is anything a union does when it is opened: an identity, a mark.
+        let quiet = options.clone().uuid(UuidMode::Null).fsync(Fsync::Auto);
+        let features = open(quiet.clone())?.features;
         // The index decides nothing about which names exist, and is judged by itself.
-        let asked = options.clone().index(false).nfs_export(false);
-        let all = asked
-            .clone()
-            .redirect_dir(RedirectDir::Follow)
-            .metacopy(true);
-        let open = |options| Core::new(lowers.to_vec(), upper.cloned(), options);
-        let (mounted, core) = (open(asked)?, open(all)?);
-        let facts = Facts {
-            namespace: core.namespace,
-            has_upper: upper.is_some(),
-            storable: upper.is_none_or(|u| u.capabilities().overlay_attrs),
-        };
-        let features = options.settle(&facts).features;
+        let asked = quiet.index(false).nfs_export(false);
+        let all = asked.clone().redirect_dir(RedirectDir::On).metacopy(true);
+        let mounted = open(asked)?;
+        // Where attributes are nobody's to vouch for, nothing is followed (rules R029, R032).
+        let core = open(all).unwrap_or_else(|_| mounted.clone());
         Ok(Context {
             lowers: lowers.to_vec(),
             upper: upper.cloned(),
@@ -90,6 +119,7 @@ impl Context {
             knows_work: false,
             staging: None,
             index: None,
+            beside: Vec::new(),
         })
     }
 
@@ -105,8 +135,12 @@ impl Context {
             self.staging = Some(upper.work()?);
             self.index = upper.index(false)?;
             self.knows_work = true;
+            let reserved = upper.reserved()?;
+            self.beside = reserved.into_iter().map(|ino| (0, ino)).collect();
         } else if let Some(work) = work {
             let root = work.root()?;
+            // Upper and work directory share a filesystem (rule R007).
+            self.beside.push((0, root.metadata()?.ino));
             self.staging = directory(&root, "work")?;
             self.index = directory(&root, "index")?;
             self.knows_work = true;
@@ -116,6 +150,12 @@ impl Context {
 
     pub(super) fn namespace(&self) -> XattrNamespace {
         self.core.namespace
+    }
+
+    /// True for the work directory, met inside a layer.
+    pub(super) fn is_beside(&self, layer: LayerId, meta: &Metadata) -> bool {
+        let key = (self.core.fs_of(layer), meta.ino);
+        meta.is_dir() && layer != LayerId::Upper && self.beside.contains(&key)
     }
 
     /// The layer with this number.

@@ -197,7 +197,8 @@ impl Check {
         Walker::new(&cx, &mut out, &mut seen, options).run();
         again::Again::new(&cx, &mut out, &seen).run();
         index.judge(&cx, &mut out, &seen);
-        Report::new(out, &seen, cx.upper.is_some().then_some(cx.mounted))
+        let stack = cx.upper.map(|upper| (cx.mounted, upper));
+        Report::new(out, &seen, stack)
     }
 
     fn limits(&self, out: &mut Findings) {

@@ -4,10 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::finding::{Finding, Remedy};
-use crate::backend::NodeRef;
+use crate::backend::{LayerBackend, NodeRef};
 use crate::errno::Errno;
 use crate::error::{Error, Result};
-use crate::overlay::build::Prepared;
 use crate::overlay::core::Core;
 use crate::rules::plan::{Obj, Plan, Step};
 
@@ -27,8 +26,11 @@ pub enum Consent {
 #[must_use = "nothing is repaired before `apply`"]
 pub struct Repair<'a> {
     pub(super) parts: Vec<(&'a Finding, &'a Vec<Option<NodeRef>>)>,
-    pub(super) core: Option<&'a Arc<Core>>,
+    pub(super) stack: Option<Stack>,
 }
+
+/// The stack as it is mounted, and the upper in it, as it was given.
+pub(super) type Stack = (Arc<Core>, Arc<dyn LayerBackend>);
 
 /// What a repair did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,13 +82,12 @@ impl Repair<'_> {
         let mut done = Repaired::default();
         for (finding, bound) in &self.parts {
             let Some(plan) = &finding.plan else { continue };
-            let core = self
-                .core
-                .ok_or_else(|| Error::new("repair", &finding.path, Errno::EROFS))?;
+            let read_only = || Error::new("repair", &finding.path, Errno::EROFS);
+            let (core, layer) = self.stack.as_ref().ok_or_else(read_only)?;
+            let upper = layer.upper().ok_or_else(read_only)?;
             let mut plan = plan.clone();
             plan.steps.retain(|planned| !is_done(&planned.step, bound));
-            let prepared = Prepared::plain(plan, (*bound).clone());
-            core.execute_alone(prepared)
+            core.execute_on(upper, &plan, (*bound).clone())
                 .map_err(|e| e.into_error("repair", &finding.path))?;
             done.repaired += 1;
         }

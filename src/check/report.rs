@@ -1,13 +1,11 @@
 //! What a check found.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::finding::{Finding, Findings, Remedy};
-use super::repair::{Consent, Repair};
+use super::repair::{Consent, Repair, Stack};
 use super::seen::Seen;
 use crate::backend::NodeRef;
-use crate::overlay::core::Core;
 use crate::rules::check::kind::{FindingKind, Severity};
 
 /// The findings of a [`Check`](super::Check).
@@ -27,13 +25,13 @@ pub struct Report {
     /// The nodes that each finding's plan speaks of.
     #[cfg_attr(feature = "serde", serde(skip))]
     bound: Vec<Vec<Option<NodeRef>>>,
-    /// The stack as it is mounted, if there is an upper.
+    /// What is repaired, if there is an upper.
     #[cfg_attr(feature = "serde", serde(skip))]
-    core: Option<Arc<Core>>,
+    stack: Option<Stack>,
 }
 
 impl Report {
-    pub(super) fn new(found: Findings, seen: &Seen, core: Option<Arc<Core>>) -> Self {
+    pub(super) fn new(found: Findings, seen: &Seen, stack: Option<Stack>) -> Self {
         let worst = found.list.iter().map(|f| f.severity).max();
         Report {
             worst: worst.max(found.worst_omitted),
@@ -42,7 +40,7 @@ impl Report {
             omitted: found.omitted,
             directories: seen.directories,
             entries: seen.entries,
-            core,
+            stack,
         }
     }
 
@@ -109,7 +107,7 @@ impl Report {
         let parts = self.findings.iter().zip(&self.bound);
         Repair {
             parts: parts.filter(|(finding, _)| wanted(finding)).collect(),
-            core: self.core.as_ref(),
+            stack: self.stack.clone(),
         }
     }
 }

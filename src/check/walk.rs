@@ -311,6 +311,12 @@ impl<'a> Walker<'a> {
         object: &Object<'_>,
         copies: &mut bool,
     ) -> Option<Child> {
+        if self.cx.is_beside(object.layer.id, object.meta) {
+            let path = self.path_of(object.name);
+            let found = Found::new(FindingKind::LayerInside, object.layer.id, path);
+            self.out.add(found.no_remedy("layers must lie apart"));
+            return None;
+        }
         let peeked = match self.cx.peek(here.inode, object.name) {
             Ok(peeked) => peeked?,
             Err(fail) => {

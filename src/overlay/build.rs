@@ -411,17 +411,3 @@ pub(crate) struct Prepared {
     pub(crate) unstorable: Errno,
     pub(crate) refusal: Option<Fail>,
 }
-
-impl Prepared {
-    /// A plan on nodes that were found without this union's names: nothing in memory follows it.
-    pub(crate) fn plain(plan: Plan, bound: Vec<Option<NodeRef>>) -> Self {
-        Prepared {
-            plan,
-            bound,
-            effects: Vec::new(),
-            segments: Vec::new(),
-            unstorable: Errno::EIO,
-            refusal: None,
-        }
-    }
-}

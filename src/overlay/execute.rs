@@ -109,10 +109,29 @@ impl Core {
         Ok((value, b.finish()))
     }
 
-    /// Runs a plan that was made without looking anything up in this union.
-    pub(crate) fn execute_alone(&self, prepared: Prepared) -> Res<()> {
+    /// Runs a plan for `upper` that was made without this union's names: nothing in memory follows it.
+    pub(crate) fn execute_on(
+        &self,
+        upper: &dyn UpperBackend,
+        plan: &Plan,
+        bound: Vec<Option<NodeRef>>,
+    ) -> Res<()> {
         let _tree = self.write();
-        self.execute(prepared).map(|_| ())
+        let mut run = Run {
+            core: self,
+            upper: Some(upper),
+            plan,
+            bound,
+            unstorable: Errno::EIO,
+            temps: Vec::new(),
+        };
+        for planned in &plan.steps {
+            if let Err(e) = run.step(&planned.step, planned.role) {
+                run.undo();
+                return Err(e);
+            }
+        }
+        Ok(())
     }
 
     /// Runs the staging steps of one copy-up.

@@ -137,8 +137,14 @@ mod tests {
             assert_eq!(parse(bad), Err(Errno::EINVAL), "{}", bad.escape_ascii());
         }
         assert_eq!(parse(&[b'x'; 256]), Ok(Redirect::Nowhere));
-        assert_eq!(parse(&[b"/a/", &[b'x'; 256][..]].concat()), Ok(Redirect::Nowhere));
-        assert_eq!(parse(&[b"/", &[b'x'; 256][..], b"//"].concat()), Err(Errno::EINVAL));
+        assert_eq!(
+            parse(&[b"/a/", &[b'x'; 256][..]].concat()),
+            Ok(Redirect::Nowhere)
+        );
+        assert_eq!(
+            parse(&[b"/", &[b'x'; 256][..], b"//"].concat()),
+            Err(Errno::EINVAL)
+        );
         assert_eq!(parse(b".."), Err(Errno::EACCES));
         assert_eq!(parse(b"/a/../b"), Err(Errno::EACCES));
     }

@@ -10,7 +10,7 @@ use layerstack::check::{Check, Consent, Remedy, Report, Severity};
 use layerstack::testing::snapshot::{OriginCompare, TimeCompare};
 use layerstack::testing::{Compare, LayerSpec, SnapshotOptions, TreeSnapshot};
 use layerstack::{
-    DirLayerOptions, LayerStack, Overlay, OverlayOptions, XattrNamespace, display_path,
+    DirLayerOptions, LayerStack, Overlay, OverlayOptions, UuidMode, XattrNamespace, display_path,
 };
 
 use crate::kmsg::quiet;
@@ -168,7 +168,7 @@ impl Subject for Memory {
 
     fn view(&self) -> TreeSnapshot {
         let stack = LayerStack::from_top(self.lowers.clone()).unwrap();
-        let options = self.options.clone();
+        let options = self.options.clone().index(false).uuid(UuidMode::Null);
         let overlay = Overlay::with_options(&stack, self.upper.clone(), options).unwrap();
         TreeSnapshot::of_backend(&*overlay, &SnapshotOptions::merged()).unwrap()
     }
@@ -289,11 +289,16 @@ impl Subject for Disk {
 
     fn view(&self) -> TreeSnapshot {
         let stack = LayerStack::from_top(self.opened_lowers()).unwrap();
-        // What the index says is not asked: the check does not, and a broken one would refuse.
+        // What the index says is not asked: the check does not, and a broken one would refuse. With a
+        // work directory of its own, what lies in the stack's is neither seen nor swept.
         let options = overlay_options(&self.options)
             .index(false)
-            .nfs_export(false);
-        let overlay = Overlay::with_options(&stack, self.opened_upper(), options).unwrap();
+            .nfs_export(false)
+            .uuid(UuidMode::Null);
+        let work = self.work.with_extension("view");
+        std::fs::create_dir_all(&work).unwrap();
+        let upper = Disk::layers().open_upper(&self.upper, &work).unwrap();
+        let overlay = Overlay::with_options(&stack, upper, options).unwrap();
         TreeSnapshot::of_backend(&*overlay, &SnapshotOptions::merged()).unwrap()
     }
 }

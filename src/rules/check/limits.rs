@@ -1,16 +1,14 @@
 //! Limits of stacks: exceeded, or near (rules R002, R023).
 
 use super::kind::FindingKind;
+use crate::mount_options::MOUNT_OPTIONS_BYTES_MAX;
 use crate::rules::{DOCKER_LAYERS_MAX, LOWER_LAYERS_MAX};
 
 /// From this part of a limit on it counts as near, in percent.
 const NEAR_PERCENT: usize = 90;
 
 /// Below this part of all inodes few are free, in percent.
-const INODES_LOW_PERCENT: u64 = 2;
-
-/// Bytes of options that mount(2) passes on, without the final NUL (rule R023).
-const OPTION_BYTES_MAX: usize = 4095;
+const INODES_LOW_PERCENT: u64 = 5;
 
 const fn is_near(count: usize, limit: usize) -> bool {
     count.saturating_mul(100) >= limit.saturating_mul(NEAR_PERCENT)
@@ -31,9 +29,9 @@ pub(crate) fn layers(lowers: usize) -> Option<FindingKind> {
 
 /// Judges the length of an option string for mount(2).
 pub(crate) fn options(bytes: usize) -> Option<FindingKind> {
-    if bytes > OPTION_BYTES_MAX {
+    if bytes > MOUNT_OPTIONS_BYTES_MAX {
         Some(FindingKind::OptionsTooLong)
-    } else if is_near(bytes, OPTION_BYTES_MAX) {
+    } else if is_near(bytes, MOUNT_OPTIONS_BYTES_MAX) {
         Some(FindingKind::OptionsLong)
     } else {
         None
@@ -77,7 +75,7 @@ mod tests {
     fn inodes_of_a_filesystem() {
         assert_eq!(inodes(0, 0), None, "btrfs tells none");
         assert_eq!(inodes(1000, 0), Some(FindingKind::InodesExhausted));
-        assert_eq!(inodes(1000, 19), Some(FindingKind::InodesLow));
-        assert_eq!(inodes(1000, 20), None);
+        assert_eq!(inodes(1000, 49), Some(FindingKind::InodesLow));
+        assert_eq!(inodes(1000, 50), None);
     }
 }
