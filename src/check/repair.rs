@@ -26,7 +26,7 @@ pub enum Consent {
 #[must_use = "nothing is repaired before `apply`"]
 pub struct Repair<'a> {
     pub(super) parts: Vec<(&'a Finding, &'a Vec<Option<NodeRef>>)>,
-    pub(super) stack: Option<Stack>,
+    pub(super) stack: Option<&'a Stack>,
 }
 
 /// The stack as it is mounted, and the upper in it, as it was given.
@@ -83,7 +83,7 @@ impl Repair<'_> {
         for (finding, bound) in &self.parts {
             let Some(plan) = &finding.plan else { continue };
             let read_only = || Error::new("repair", &finding.path, Errno::EROFS);
-            let (core, layer) = self.stack.as_ref().ok_or_else(read_only)?;
+            let (core, layer) = self.stack.ok_or_else(read_only)?;
             let upper = layer.upper().ok_or_else(read_only)?;
             let mut plan = plan.clone();
             plan.steps.retain(|planned| !is_done(&planned.step, bound));

@@ -107,7 +107,7 @@ impl Report {
         let parts = self.findings.iter().zip(&self.bound);
         Repair {
             parts: parts.filter(|(finding, _)| wanted(finding)).collect(),
-            stack: self.stack.clone(),
+            stack: self.stack.as_ref(),
         }
     }
 }
