@@ -170,6 +170,7 @@ impl Build<'_> {
             origin_recorded: true,
             xattr_whiteouts: false,
             metacopy: false,
+            data: None,
             hard_linked: false,
             redirect: None,
             digest: None,

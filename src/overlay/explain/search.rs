@@ -429,7 +429,7 @@ impl<'a> Listener<'a> {
                 asked: Asked::Yes {
                     observed: seen.observed,
                     stops: seen.stops,
-                    end: seen.is_end(),
+                    end: seen.end,
                 },
             },
         });
@@ -487,7 +487,7 @@ impl Core {
     /// How a layer calls itself.
     pub(crate) fn label(&self, layer: LayerId) -> String {
         let backend = match layer {
-            LayerId::Lower(i) => self.lowers.get(i).map(|l| &l.backend),
+            LayerId::Lower(i) => self.read_only_layer(i).map(|l| &l.backend),
             LayerId::Upper | LayerId::Work => self.upper.as_ref(),
         };
         backend.map_or_else(String::new, |b| b.label())
