@@ -161,6 +161,7 @@ pub fn case(profile: &Profile) -> BoxedStrategy<Case> {
             }
             Case {
                 lowers,
+                data: Vec::new(),
                 upper,
                 options: Vec::new(),
                 ops,
