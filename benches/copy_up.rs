@@ -22,7 +22,12 @@ const SIZES: [usize; 2] = [4 << 10, 1 << 20];
 
 fn overlay(lower: impl LayerBackend + 'static, upper: impl LayerBackend + 'static) -> Overlay {
     let lowers = LayerStack::from_top([lower]).unwrap();
-    Overlay::with_options(&lowers, upper, OverlayOptions::new().durable(false)).unwrap()
+    Overlay::with_options(
+        &lowers,
+        upper,
+        OverlayOptions::new().fsync(layerstack::Fsync::Off),
+    )
+    .unwrap()
 }
 
 fn copy_up(overlay: &Overlay) {

@@ -37,7 +37,7 @@ pub use meta::{DeviceId, FileType, InodeFlags, Metadata, SetAttr, SetTime, StatF
 pub use mount_options::{
     FSCONFIG_BYTES_MAX, MOUNT_OPTIONS_BYTES_MAX, MountOptionError, MountOptions, Profile, Shortened,
 };
-pub use op::{EntryInfo, Op, OpenOptions, Outcome, READ_BYTES_MAX, RenameFlags};
+pub use op::{AccessMode, EntryInfo, Op, OpenOptions, Outcome, READ_BYTES_MAX, RenameFlags};
 pub use overlay::apply::Session;
 pub use overlay::changes::Change;
 pub use overlay::copy_layer::{CopyLayerReport, copy_layer};

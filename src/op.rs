@@ -111,6 +111,39 @@ impl OpenOptions {
     }
 }
 
+/// What `access(2)` asks about; nothing set: whether the object is there.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct AccessMode {
+    /// To read it (`R_OK`).
+    pub read: bool,
+    /// To write to it (`W_OK`).
+    pub write: bool,
+    /// To execute it, or to search the directory (`X_OK`).
+    pub execute: bool,
+}
+
+impl AccessMode {
+    /// `F_OK`.
+    pub const EXISTS: AccessMode = AccessMode::new(false, false, false);
+    /// `R_OK`.
+    pub const READ: AccessMode = AccessMode::new(true, false, false);
+    /// `W_OK`.
+    pub const WRITE: AccessMode = AccessMode::new(false, true, false);
+    /// `X_OK`.
+    pub const EXECUTE: AccessMode = AccessMode::new(false, false, true);
+
+    /// A mode of these three.
+    #[must_use]
+    pub const fn new(read: bool, write: bool, execute: bool) -> Self {
+        AccessMode {
+            read,
+            write,
+            execute,
+        }
+    }
+}
+
 /// Flags of `renameat2(2)`.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -163,6 +196,8 @@ impl RenameFlags {
 pub enum Op {
     /// `stat(2)` or `lstat(2)`; answers [`Outcome::Metadata`].
     Metadata { path: PathBuf, follow: bool },
+    /// `faccessat2(2)` with `AT_EACCESS`; symlinks are followed.
+    Access { path: PathBuf, mode: AccessMode },
     /// `readlink(2)`; answers [`Outcome::Bytes`].
     ReadLink { path: PathBuf },
     /// All entries of a directory, sorted by name; answers [`Outcome::Entries`].
@@ -311,6 +346,7 @@ impl Op {
     pub fn paths(&self) -> (Option<&Path>, Option<&Path>) {
         match self {
             Op::Metadata { path, .. }
+            | Op::Access { path, .. }
             | Op::ReadLink { path }
             | Op::ReadDir { path }
             | Op::Read { path, .. }
@@ -354,6 +390,7 @@ impl Op {
         match self {
             Op::Metadata { follow: true, .. } => "metadata",
             Op::Metadata { follow: false, .. } => "symlink_metadata",
+            Op::Access { .. } => "access",
             Op::ReadLink { .. } => "read_link",
             Op::ReadDir { .. } => "read_dir",
             Op::Read { .. } => "read",

@@ -9,7 +9,7 @@ use layerstack::backend::memory::MemLayer;
 use layerstack::backend_conformance;
 use layerstack::testing::conformance::{Factory, Subject};
 use layerstack::testing::{FaultLayer, Faults};
-use layerstack::{DirLayerOptions, XattrNamespace};
+use layerstack::{DirLayerOptions, Errno, XattrNamespace};
 
 /// Makes memory layers and opens them again by cloning, which is what a clone promises to be.
 struct Memory(XattrNamespace);
@@ -36,9 +36,14 @@ struct Directory(DirLayerOptions);
 
 impl Directory {
     fn open(&self, dir: tempfile::TempDir) -> Subject {
+        self.try_open(dir).unwrap()
+    }
+
+    fn try_open(&self, dir: tempfile::TempDir) -> Result<Subject, Errno> {
         let (upper, work) = (dir.path().join("upper"), dir.path().join("work"));
         let layer = self.0.clone().content_by_handle(true);
-        Subject::guarded(layer.open_upper(upper, work).unwrap(), dir)
+        let layer = layer.open_upper(upper, work).map_err(|e| e.errno())?;
+        Ok(Subject::guarded(layer, dir))
     }
 }
 
@@ -56,10 +61,18 @@ impl Factory for Directory {
     }
 
     fn reopen(&self, subject: Subject) -> Option<Subject> {
+        self.try_reopen(subject).unwrap()
+    }
+
+    fn try_reopen(&self, subject: Subject) -> Result<Option<Subject>, Errno> {
         let Subject { backend, guard } = subject;
         drop(backend);
-        let guard: Box<dyn Any> = guard?;
-        Some(self.open(*guard.downcast::<tempfile::TempDir>().ok()?))
+        let Some(guard) = guard else { return Ok(None) };
+        let guard: Box<dyn Any> = guard;
+        match guard.downcast::<tempfile::TempDir>() {
+            Ok(dir) => self.try_open(*dir).map(Some),
+            Err(_) => Ok(None),
+        }
     }
 }
 

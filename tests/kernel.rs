@@ -151,14 +151,18 @@ fn directories_equal_the_kernel_for_ordinary_users() {
 /// The kernel against the engine in memory.
 fn judge_memory(name: &'static str, options: &[&str]) {
     if require_kernel() {
-        // Each layer in memory is a filesystem of its own.
-        let layout = mixed(Fs::Ext4, &[Fs::Tmpfs]).options(options);
-        let mut campaign = engine(name, layout, Profile::root());
-        campaign.rules = campaign.rules.origins_differ();
-        campaign.rules.merged.inode_labels = false;
-        campaign.rules.right_in_memory = true;
-        in_mount_namespace(|| campaign.run(MEMORY));
+        memory_campaign(name, options, Profile::root());
     }
+}
+
+fn memory_campaign(name: &'static str, options: &[&str], profile: Profile) {
+    // Each layer in memory is a filesystem of its own.
+    let layout = mixed(Fs::Ext4, &[Fs::Tmpfs]).options(options);
+    let mut campaign = engine(name, layout, profile);
+    campaign.rules = campaign.rules.origins_differ();
+    campaign.rules.merged.inode_labels = false;
+    campaign.rules.right_in_memory = true;
+    in_mount_namespace(|| campaign.run(MEMORY));
 }
 
 #[test]
@@ -169,6 +173,30 @@ fn memory_equals_the_kernel() {
 #[test]
 fn memory_equals_the_kernel_with_redirects() {
     judge_memory("memory redirects", &["redirect_dir=on"]);
+}
+
+/// Callers of mixed users, groups and capabilities, one after the other on one tree.
+#[test]
+fn directories_equal_the_kernel_for_callers() {
+    if require_kernel() {
+        let profile = Profile::root().callers(true);
+        let campaign = engine("dir callers", Layout::same(Fs::Ext4), profile);
+        in_mount_namespace(|| campaign.run(DIRS));
+    }
+}
+
+#[test]
+fn memory_equals_the_kernel_for_callers() {
+    if require_kernel() {
+        let profile = Profile::root().callers(true);
+        memory_campaign("memory callers", &[], profile);
+    }
+}
+
+#[test]
+fn kernel_equals_itself_for_callers() {
+    let profile = Profile::root().callers(true);
+    run(Campaign::new("callers", Layout::same(Fs::Ext4), profile));
 }
 
 fn run(campaign: Campaign) {

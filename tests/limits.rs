@@ -74,7 +74,7 @@ impl Deep {
     fn overlay(&self, lowers: impl IntoIterator<Item = PathBuf>) -> Overlay {
         let lowers = lowers.into_iter().map(|p| DirLayer::open_lower(p).unwrap());
         let stack = LayerStack::from_top(lowers).unwrap();
-        let options = OverlayOptions::new().durable(false);
+        let options = OverlayOptions::new().fsync(layerstack::Fsync::Off);
         Overlay::with_options(&stack, self.upper(), options).unwrap()
     }
 }

@@ -23,6 +23,8 @@ mod callers;
 mod copy_up;
 #[path = "rules/create.rs"]
 mod create;
+#[path = "rules/durability.rs"]
+mod durability;
 #[path = "rules/given.rs"]
 mod given;
 #[path = "rules/grammar.rs"]
@@ -47,6 +49,8 @@ mod opaque;
 mod ops;
 #[path = "rules/options_random.rs"]
 mod options_random;
+#[path = "rules/permission.rs"]
+mod permission;
 #[path = "rules/place.rs"]
 mod place;
 #[path = "rules/readdir.rs"]

@@ -16,7 +16,7 @@ pub(crate) fn open(args: &Args) -> Result<LayerStack, Box<dyn std::error::Error>
             Some(("upperdir", value)) => upper = Some(value),
             Some(("workdir", value)) => work = Some(value),
             None if word == "userxattr" => dirs = dirs.namespace(XattrNamespace::User),
-            None if word == "volatile" => options = options.durable(false),
+            None if word == "volatile" => options = options.fsync(layerstack::Fsync::Off),
             Some((name, value)) => options = feature(options, name, value)?,
             None => return Err(format!("unknown option {word}").into()),
         }

@@ -3,6 +3,9 @@
 
 use crate::meta::{DeviceId, FileType};
 
+/// The directory in the staging directory that holds marks of what makes an upper unusable (rule R044).
+pub(crate) const INCOMPAT: &str = "incompat";
+
 /// The device number of a whiteout (rule R069).
 pub(crate) const WHITEOUT_RDEV: DeviceId = DeviceId::new(0, 0);
 

@@ -136,7 +136,8 @@ pub enum SyncScope<'a> {
 /// in its work directory.) Nodes given to a method are the backend's own; a foreign one is `EXDEV`.
 pub trait UpperBackend: LayerBackend {
     /// The staging directory: on the same filesystem, outside the visible tree, empty when the
-    /// backend is opened.
+    /// backend is opened. A directory `incompat` in it that is not empty is a mark that opening must not
+    /// remove: it stays, or the backend cannot be opened as an upper (`EINVAL`, rule R044).
     ///
     /// # Errors
     /// What the filesystem gives.

@@ -210,6 +210,7 @@ fn path_op(overlay: &Overlay, op: &Op) -> Result<Outcome> {
             path,
             follow: false,
         } => overlay.symlink_metadata(path).map(Outcome::Metadata),
+        Op::Access { path, mode } => overlay.access(path, *mode).map(|()| Outcome::Done),
         Op::ReadLink { path } => overlay.read_link(path).map(|target| {
             use std::os::unix::ffi::OsStringExt;
             Outcome::Bytes(target.into_os_string().into_vec())

@@ -273,7 +273,7 @@ impl<'a> Build<'a> {
             temp: temp.clone(),
             tmpfile: core.upper()?.capabilities().tmpfile,
             truncate: data == Data::Truncate && meta.is_file(),
-            durable: core.options.durable,
+            fsync: core.features.fsync,
         };
         let node = earlier.as_ref().map(|s| s.node.clone());
         let object = self.object(LayerId::Upper, path, node);

@@ -14,9 +14,10 @@ macro_rules! views {
             /// it, is done on behalf of `caller`. Cheap; nothing is copied or opened again.
             ///
             /// What is created belongs to the caller's user and group (rule R116), less the
-            /// permission bits of the caller's umask (rule R117). The layers themselves are accessed
-            /// with the rights of this process in any case, as a mount accesses them with those of the
-            /// mounter (rule R288). Explaining and telling changes, and using the union as a layer
+            /// permission bits of the caller's umask (rule R117). What the caller may not do to the objects
+            /// shown is refused as by a mount, and copies nothing up (rules R213, R286). The layers
+            /// themselves are accessed with the rights of this process in any case, as a mount accesses
+            /// them with those of the mounter (rule R288). Explaining and telling changes, and using the union as a layer
             /// of another one, are the mounter's business and ignore the caller.
             #[must_use]
             pub fn as_caller(&self, caller: &Credentials) -> Self {

@@ -15,6 +15,7 @@ use crate::overlay::mutate::Spec;
 use crate::overlay::ops::Run;
 use crate::overlay::paths::Follow;
 use crate::path::{self, Component, Name};
+use crate::rules::permission::Mask;
 
 /// Bytes per read when a file is copied.
 const COPY_BUFFER_BYTES: usize = 128 << 10;
@@ -81,7 +82,6 @@ pub(crate) fn remove_dir_all(core: &Core, base: &Arc<Inode>, path: &Path) -> Res
         if !inode.is_dir() {
             return Err(Errno::ENOTDIR.into());
         }
-        core.upper()?;
         (inode, (last.dir, name))
     };
     let mut open = vec![Emptying::new(core, target.0, target.1, top)?];
@@ -94,6 +94,7 @@ pub(crate) fn remove_dir_all(core: &Core, base: &Arc<Inode>, path: &Path) -> Res
         let dir = level.dir.clone();
         let found = {
             let _tree = core.read();
+            core.allow(&dir, Mask::EXECUTE)?;
             core.lookup(&dir, &name)?
         };
         match found {
@@ -122,7 +123,7 @@ struct Emptying {
 impl Emptying {
     fn new(core: &Core, parent: Arc<Inode>, name: Name, dir: Arc<Inode>) -> Res<Self> {
         let _tree = core.read();
-        let mut entries: Vec<Name> = core.list(&dir)?.into_iter().map(|e| e.name).collect();
+        let mut entries: Vec<Name> = core.read_dir(&dir)?.into_iter().map(|e| e.name).collect();
         entries.sort();
         Ok(Emptying {
             parent,
@@ -157,6 +158,7 @@ pub(crate) fn copy(core: &Arc<Core>, base: &Arc<Inode>, from: &Path, to: &Path) 
     let (from, to) = (source.real()?, target.real()?);
     let mut at = 0;
     while let Some(extent) = from.file.next_data(at).in_layer(from.layer)? {
+        core.drop_privileges(target.inode())?;
         let mut offset = extent.start;
         while offset < extent.end {
             let want = usize::try_from(extent.end - offset).unwrap_or(usize::MAX);

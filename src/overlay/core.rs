@@ -29,8 +29,8 @@ use crate::overlay::options::OverlayOptions;
 use crate::overlay::watch::Watchers;
 use crate::path::Name;
 use crate::rules::Features;
-use crate::rules::config::Settings;
 use crate::rules::config::facts::Facts;
+use crate::rules::config::{Fsync, Settings};
 use crate::rules::inode::Numbering;
 use crate::rules::warning::Warning;
 use crate::rules::whiteout::{Opacity, opacity};
@@ -218,19 +218,7 @@ impl Core {
         let namespace = checks::namespace(&lowers, upper.as_ref())?;
         let (filesystems, fs_of_lowers) = filesystems(&lowers, upper.as_ref());
         let roots = checks::roots(&lowers, upper.as_ref(), &fs_of_lowers)?;
-        let work = match upper.as_ref().and_then(|u| u.upper()) {
-            Some(u) => Some(u.work().map_err(|e| {
-                Error::config(
-                    "open overlay",
-                    u.label(),
-                    e.errno(),
-                    LayerId::Work,
-                    "work directory",
-                )
-                .with_backend(e)
-            })?),
-            None => None,
-        };
+        let work = checks::work(upper.as_ref())?;
         let facts = Facts {
             namespace,
             permitted: checks::permitted(&lowers, upper.as_ref()),
@@ -240,6 +228,9 @@ impl Core {
             defaults: options.defaults,
         };
         let mut settled = checks::settle(&options, &facts)?;
+        if settled.settings.fsync == Fsync::Volatile {
+            checks::leave_mark(upper.as_ref(), work.as_ref())?;
+        }
         let uuid = checks::identify(&mut settled, upper.as_ref(), &roots)?;
         static NEXT_DEV: AtomicU64 = AtomicU64::new(1);
         let devices = u64::try_from(filesystems).unwrap_or(0) + 1;

@@ -99,6 +99,7 @@ impl File {
         } else {
             open_real(&self.open.inode, Access::Write)?
         };
+        self.core.drop_privileges(&self.open.inode)?;
         real.file.set_len(0).in_layer(real.layer)
     }
 
@@ -172,6 +173,9 @@ impl File {
     /// Answers how much was written and where.
     pub(crate) fn try_write(&self, buf: &[u8], offset: u64) -> Res<(usize, u64)> {
         let real = self.writable()?;
+        if !buf.is_empty() {
+            self.core.drop_privileges(&self.open.inode)?;
+        }
         if !self.open.append {
             return Ok((
                 real.file.write_at(buf, offset).in_layer(real.layer)?,
@@ -240,6 +244,7 @@ impl File {
         }
         self.core.permit(&self.open.inode, Change::Truncate)?;
         let real = self.real()?;
+        self.core.drop_privileges(&self.open.inode)?;
         real.file.set_len(len).in_layer(real.layer)
     }
 
@@ -260,6 +265,7 @@ impl File {
         if !matches!(end, Some(Ok(_))) {
             return Err(Errno::EFBIG.into());
         }
+        self.core.drop_privileges(&self.open.inode)?;
         real.file.allocate(mode, offset, len).in_layer(real.layer)
     }
 
@@ -276,7 +282,10 @@ impl File {
     /// # Errors
     /// `NoXattr` and others.
     pub fn xattr(&self, name: &XattrName) -> Result<Vec<u8>> {
-        self.fail("file.get_xattr", self.core.xattr(&self.open.inode, name))
+        self.fail(
+            "file.get_xattr",
+            self.core.read_xattr(&self.open.inode, name),
+        )
     }
 
     /// Sets (`Some`) or removes an extended attribute.
@@ -297,7 +306,8 @@ impl File {
     }
 
     /// Makes the file durable; with `data_only`, attributes only as far as needed to read it back.
-    /// Does nothing for a lower's file (rule R298), or in a union that is not durable.
+    /// Does nothing for a lower's file (rule R298), or with [`Fsync::Volatile`](crate::Fsync::Volatile) or `Off`
+    /// (rule R248).
     ///
     /// # Errors
     /// `EIO` and others.
@@ -307,7 +317,7 @@ impl File {
 
     pub(crate) fn try_sync(&self, data_only: bool) -> Res<()> {
         let real = self.real()?;
-        if real.layer != LayerId::Upper || !self.core.options.durable {
+        if real.layer != LayerId::Upper || !self.core.features.fsync.syncs() {
             return Ok(());
         }
         real.file.sync(data_only).in_layer(real.layer)

@@ -8,13 +8,14 @@ use crate::acl::{self, Acl};
 use crate::backend::{NewKind, NewNode, NodeRef, XattrMode};
 use crate::errno::Errno;
 use crate::error::LayerId;
-use crate::meta::{FileType, InodeFlags, SetAttr, SetTime};
+use crate::meta::{FileType, InodeFlags, SetAttr};
 use crate::overlay::build::{Build, Data};
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::{Inode, Place as InodePlace, State, path_of};
 use crate::overlay::lookup::Found;
 use crate::path::Name;
 use crate::rules::attr::Change;
+use crate::rules::permission::{self, Mask};
 use crate::rules::plan::{Obj, Place, Role, Step};
 use crate::rules::{attr, create, remove, xattr};
 use crate::xattr_name::XattrName;
@@ -118,7 +119,8 @@ impl Build<'_> {
     pub(crate) fn create(&mut self, target: &Target, spec: &Spec) -> Res<Arc<Inode>> {
         let Target { dir, name, found } = target;
         self.core.upper()?;
-        self.core.permit(dir, Change::AddEntry)?;
+        self.core.may_add(dir)?;
+        create::may_make(self.core.caller(), &spec.kind)?;
         if let NewKind::CharDevice(rdev) = &spec.kind
             && rdev.is_zero()
         {
@@ -215,9 +217,6 @@ impl Build<'_> {
 
     /// Gives `source` one more name (rules R134 to R138).
     pub(crate) fn link(&mut self, source: &Arc<Inode>, target: &Target) -> Res<()> {
-        self.core.upper()?;
-        self.core.permit(&target.dir, Change::AddEntry)?;
-        self.core.permit(source, Change::Name)?;
         let unnamed = matches!(source.place(), InodePlace::Gone(None));
         let object = self.upper(source, Data::Full)?;
         let upper_dir = self.upper(&target.dir, Data::Full)?;
@@ -279,8 +278,6 @@ impl Build<'_> {
         let inode = target.inode()?.clone();
         let state = inode.state();
         let is_dir = inode.is_dir();
-        self.core.permit(&target.dir, Change::RemoveEntry)?;
-        self.core.permit(&inode, Change::Name)?;
         let positive = self
             .core
             .is_lower_positive(&target.dir, &target.name, &target.found)?;
@@ -361,18 +358,18 @@ impl Build<'_> {
             return Err(Errno::EOPNOTSUPP.into());
         }
         self.core.upper()?;
-        let touch = *change == SetAttr::times(SetTime::Now, SetTime::Now);
-        let kind = if touch {
-            Change::Touch
+        if *change == attr::TOUCH {
+            self.core.permit(inode, Change::Touch)?;
+            if !self.core.is_owner(inode)? {
+                self.core.allow(inode, Mask::WRITE)?;
+            }
         } else {
-            Change::Attributes
-        };
-        self.core.permit(inode, kind)?;
-        let state = inode.state();
-        let real = state.real().ok_or(Errno::ENOENT)?;
-        let meta = real.metadata().in_layer(self.core.real_layer(&state))?;
+            self.core.permit(inode, Change::Attributes)?;
+        }
+        let (_, _, meta) = self.core.real(inode)?;
+        let attr = attr::normalize(&meta, change, self.core.caller())
+            .map_err(|e| Fail::rule(e, "R286"))?;
         let object = self.upper(inode, Data::Full)?;
-        let attr = attr::normalize(&meta, change);
         self.plan.push(Role::Commit, Step::SetAttr { object, attr });
         Ok(())
     }
@@ -389,10 +386,24 @@ impl Build<'_> {
         if i64::try_from(len).is_err() {
             return Err(Errno::EINVAL.into());
         }
+        self.core.allow(inode, Mask::WRITE)?;
         self.core.permit(inode, Change::Truncate)?;
+        let (_, _, meta) = self.core.real(inode)?;
         let object = self.upper(inode, Data::Full)?;
+        if let Some(mode) = permission::mode_after_write(self.core.caller(), &meta) {
+            let attr = SetAttr::mode(mode);
+            self.plan
+                .push(Role::Neutral, Step::SetAttr { object, attr });
+        }
         self.plan.push(Role::Commit, Step::SetLen { object, len });
         Ok(())
+    }
+
+    /// The change of mode that comes before a change of the access list (rule R290).
+    fn cleared_set_gid(&self, inode: &Inode) -> Res<Option<SetAttr>> {
+        let (_, _, meta) = self.core.real(inode)?;
+        let clears = permission::acl_clears_set_gid(self.core.caller(), &meta);
+        Ok(clears.then(|| SetAttr::mode(meta.mode & !0o2000)))
     }
 
     /// Sets (`Some`) or removes an extended attribute (rules R201 to R204, R279).
@@ -406,7 +417,9 @@ impl Build<'_> {
         self.core.upper()?;
         self.core.permit(inode, Change::Attributes)?;
         xattr::check_write(inode.file_type, name, value)?;
+        self.core.may_write_xattr(inode, name)?;
         let (mut value, mut mode) = (value, mode);
+        let mut clears_set_gid = None;
         if xattr::is_acl(name) {
             let parsed = value.map(Acl::parse).transpose()?.flatten();
             if parsed.is_none() {
@@ -415,14 +428,20 @@ impl Build<'_> {
             if !xattr::check_acl(inode.file_type, name, parsed.is_some())? {
                 return Ok(());
             }
+            if !self.core.is_owner(inode)? {
+                return Err(Fail::rule(Errno::EPERM, "R286"));
+            }
             if let Some(acl) = parsed {
                 acl.check()?;
             }
             mode = XattrMode::Set;
+            if name.as_bytes() == acl::ACCESS {
+                clears_set_gid = self.cleared_set_gid(inode)?;
+            }
         }
         let raw = xattr::to_layer(name, self.core.namespace)?;
         let state = inode.state();
-        if value.is_none() && state.upper.is_none() {
+        if value.is_none() && state.upper.is_none() && clears_set_gid.is_none() {
             xattr::known(name)?;
             let layer = self.core.real_layer(&state);
             let real = state.real().ok_or(Errno::ENOENT)?;
@@ -431,6 +450,10 @@ impl Build<'_> {
             }
         }
         let object = self.upper(inode, Data::Full)?;
+        if let Some(attr) = clears_set_gid {
+            self.plan
+                .push(Role::Neutral, Step::SetAttr { object, attr });
+        }
         let value = value.map(<[u8]>::to_vec);
         self.plan.push(
             Role::Commit,

@@ -42,7 +42,9 @@ impl LayerBackend for LayerStack {
     }
 
     fn root(&self) -> Result<NodeRef> {
-        Ok(StackNode::make(&self.core, self.core.root()))
+        // A layer is the mounter's.
+        let core = self.core.for_caller(None);
+        Ok(StackNode::make(&core, core.root()))
     }
 
     fn statfs(&self) -> Result<StatFs> {

@@ -76,17 +76,13 @@ impl Core {
         inode: &Arc<Inode>,
         options: &OpenOptions,
     ) -> Res<File> {
-        open::check_type(inode.file_type, options)?;
-        if open::copies_up(options) {
-            self.upper()?;
-            self.permit_open(inode, options)?;
-            if inode.upper().is_none() {
-                let data = match options.truncate {
-                    true => Data::Truncate,
-                    false => Data::Full,
-                };
-                self.mutate(|b| b.upper(inode, data).map(|_| ()))?;
-            }
+        self.permit_open(inode, options)?;
+        if open::copies_up(options) && inode.upper().is_none() {
+            let data = match options.truncate {
+                true => Data::Truncate,
+                false => Data::Full,
+            };
+            self.mutate(|b| b.upper(inode, data).map(|_| ()))?;
         }
         let file = self.handle(inode, options)?;
         if options.truncate {
@@ -132,11 +128,11 @@ impl Core {
             .map(|_| ())
     }
 
-    /// `fsync(2)` of a directory: nothing to do for a lower's (rule R298), or in a union that is not
-    /// durable.
+    /// `fsync(2)` of a directory: nothing to do for a lower's (rule R298), or where nothing is
+    /// made durable (rule R248).
     pub(crate) fn sync_inode(&self, inode: &Inode) -> Res<()> {
         match (inode.upper(), &self.upper) {
-            (Some(node), Some(upper)) if self.options.durable => match upper.upper() {
+            (Some(node), Some(upper)) if self.features.fsync.syncs() => match upper.upper() {
                 Some(upper) => upper.sync(SyncScope::Node(&node)).in_layer(LayerId::Upper),
                 None => Ok(()),
             },

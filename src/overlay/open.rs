@@ -3,10 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::backend::{AttrKey, LayerBackend, NodeRef, Result as BackendResult, XattrMode};
+use crate::backend::encoding::INCOMPAT;
+use crate::backend::{
+    AttrKey, BackendError, LayerBackend, NodeRef, Result as BackendResult, XattrMode,
+};
 use crate::errno::Errno;
 use crate::error::{Error, LayerId, Result};
 use crate::overlay::options::OverlayOptions;
+use crate::overlay::volatile;
 use crate::rules::LOWER_LAYERS_MAX;
 use crate::rules::config::UuidMode;
 use crate::rules::config::facts::{Facts, Handles, LowerFacts, StoredUuid, UpperFacts};
@@ -156,6 +160,45 @@ fn check_apart(
         }
     }
     Ok(())
+}
+
+/// The work directory of the upper. An upper that bears the mark of a volatile union is refused
+/// (rule R044).
+pub(crate) fn work(upper: Option<&Arc<dyn LayerBackend>>) -> Result<Option<NodeRef>> {
+    let Some((layer, writable)) = upper.and_then(|u| Some((u, u.upper()?))) else {
+        return Ok(None);
+    };
+    let failed = |e: BackendError| {
+        let label = layer.label();
+        Error::config(OP, label, e.errno(), LayerId::Work, "work directory").with_backend(e)
+    };
+    let work = writable.work().map_err(failed)?;
+    if let Some(mark) = volatile::mark(&work).map_err(failed)? {
+        let detail = format!(
+            "work/{INCOMPAT}/{mark} is present: what an earlier union wrote was not made durable"
+        );
+        let error = Error::config(OP, layer.label(), Errno::EINVAL, LayerId::Work, detail);
+        return Err(error.with_rule("R044"));
+    }
+    Ok(Some(work))
+}
+
+/// Marks the upper as one that nothing is made durable in (rule R045).
+pub(crate) fn leave_mark(
+    upper: Option<&Arc<dyn LayerBackend>>,
+    work: Option<&NodeRef>,
+) -> Result<()> {
+    let (Some(layer), Some(work)) = (upper, work) else {
+        return Ok(());
+    };
+    let Some(upper) = layer.upper() else {
+        return Ok(());
+    };
+    volatile::leave(upper, work).map_err(|e| {
+        let detail = "cannot mark the work directory as volatile";
+        let error = Error::config(OP, layer.label(), e.errno(), LayerId::Work, detail);
+        error.with_rule("R045").with_backend(e)
+    })
 }
 
 /// Whether this process may use the layers' overlay attributes (rule R032).

@@ -94,15 +94,22 @@ impl Core {
     /// An existing object as `open(2)` without creating finds it.
     fn existing(&self, base: &Arc<Inode>, path: &Path, options: &OpenOptions) -> Res<Arc<Inode>> {
         let inode = self.walk_path(base, path, !options.no_follow)?;
-        open::check_type(inode.file_type, options)?;
-        if open::copies_up(options) {
-            self.upper()?;
-            self.permit_open(&inode, options)?;
-        }
+        self.permit_open(&inode, options)?;
         Ok(inode)
     }
 
+    /// What the VFS checks before it opens an existing object.
     pub(crate) fn permit_open(&self, inode: &Inode, options: &OpenOptions) -> Res<()> {
+        open::check_type(inode.file_type, options)?;
+        let writes = open::copies_up(options);
+        if writes && !inode.file_type.is_special() {
+            self.upper()?;
+        }
+        self.allow(inode, open::mask(options))?;
+        open::check_content(inode.file_type)?;
+        if !writes {
+            return Ok(());
+        }
         if options.truncate {
             self.permit(inode, Change::Truncate)?;
         }
@@ -127,6 +134,7 @@ impl Core {
                 return Err(Errno::ENOTDIR.into());
             }
             self.upper()?;
+            self.may_add(&dir)?;
             return Ok(Opened::New(b.tmpfile(&dir, options.mode)?));
         }
         let data = if options.truncate {
@@ -160,10 +168,8 @@ impl Core {
             if options.create_new {
                 return Err(Errno::EEXIST.into());
             }
-            open::check_type(inode.file_type, options)?;
+            self.permit_open(inode, options)?;
             if open::copies_up(options) {
-                self.upper()?;
-                self.permit_open(inode, options)?;
                 b.upper(inode, data)?;
             }
             return Ok(Opened::Existing(inode.clone()));

@@ -15,6 +15,7 @@ use crate::overlay::file::File;
 use crate::overlay::inode::{Inode, Place};
 use crate::overlay::mutate::{Spec, Target};
 use crate::overlay::paths::{End, Follow, Last};
+use crate::rules::attr::Change;
 use crate::xattr_name::XattrName;
 
 /// Permission bits that mkdir accepts: rwx and sticky.
@@ -129,6 +130,9 @@ impl Core {
     ) -> Res<()> {
         let target = self.new_name(base, to, false)?;
         self.upper()?;
+        self.may_link(source)?;
+        self.may_add(&target.dir)?;
+        self.permit(source, Change::Name)?;
         if source.is_dir() {
             return Err(Errno::EPERM.into());
         }
@@ -167,18 +171,23 @@ impl Core {
             self.upper()?;
             let name = last.name_or(Errno::EISDIR)?;
             let found = self.lookup(&last.dir, &name)?;
-            let inode = found.inode().ok_or(Errno::ENOENT)?;
-            if inode.is_dir() {
-                return Err(Errno::EISDIR.into());
-            }
-            if last.wants_dir {
+            let is_dir = found.inode().ok_or(Errno::ENOENT)?.is_dir();
+            if last.wants_dir && !is_dir {
                 return Err(Errno::ENOTDIR.into());
             }
-            b.remove(&Target {
+            let wants_dir = last.wants_dir;
+            let target = Target {
                 dir: last.dir,
                 name,
                 found,
-            })
+            };
+            if !wants_dir {
+                self.may_take(&target)?;
+            }
+            if is_dir {
+                return Err(Errno::EISDIR.into());
+            }
+            b.remove(&target)
         })
     }
 
@@ -197,14 +206,17 @@ impl Core {
             self.upper()?;
             let name = last.name_or(otherwise)?;
             let found = self.lookup(&last.dir, &name)?;
-            if !found.inode().ok_or(Errno::ENOENT)?.is_dir() {
-                return Err(Errno::ENOTDIR.into());
-            }
-            b.remove(&Target {
+            let is_dir = found.inode().ok_or(Errno::ENOENT)?.is_dir();
+            let target = Target {
                 dir: last.dir,
                 name,
                 found,
-            })
+            };
+            self.may_take(&target)?;
+            if !is_dir {
+                return Err(Errno::ENOTDIR.into());
+            }
+            b.remove(&target)
         })
     }
 
@@ -334,7 +346,7 @@ impl Core {
     /// `syncfs(2)`.
     pub(crate) fn sync(&self) -> Res<()> {
         match &self.upper {
-            Some(upper) if self.options.durable => match upper.upper() {
+            Some(upper) if self.features.fsync.syncs() => match upper.upper() {
                 Some(upper) => upper.sync(SyncScope::All).in_layer(LayerId::Upper),
                 None => Ok(()),
             },

@@ -37,7 +37,6 @@ pub trait CopyObserver: Send + Sync {
 #[non_exhaustive]
 pub struct OverlayOptions {
     pub(crate) umask: u32,
-    pub(crate) durable: bool,
     pub(crate) copy_observer: Option<Arc<dyn CopyObserver>>,
     /// What was asked for explicitly; what was not follows from the kernel's defaults.
     pub(crate) requested: Requested,
@@ -49,7 +48,6 @@ impl Default for OverlayOptions {
     fn default() -> Self {
         OverlayOptions {
             umask: 0o022,
-            durable: true,
             copy_observer: None,
             requested: Requested::default(),
             defaults: KernelDefaults::UPSTREAM,
@@ -70,15 +68,6 @@ impl OverlayOptions {
     #[must_use]
     pub fn umask(mut self, umask: u32) -> Self {
         self.umask = umask & 0o777;
-        self
-    }
-
-    /// Whether the data of a copied-up file are made durable before the file is published, and `sync`
-    /// reaches the disk (default `true`, as on a mount without `volatile`). Switch it off where the
-    /// upper is thrown away after a crash of the machine.
-    #[must_use]
-    pub fn durable(mut self, on: bool) -> Self {
-        self.durable = on;
         self
     }
 
@@ -167,7 +156,6 @@ impl fmt::Debug for OverlayOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OverlayOptions")
             .field("umask", &format_args!("{:04o}", self.umask))
-            .field("durable", &self.durable)
             .field("copy_observer", &self.copy_observer.is_some())
             .field("read_only", &self.read_only)
             .field("requested", &self.requested)

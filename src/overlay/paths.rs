@@ -11,6 +11,7 @@ use crate::overlay::core::{Core, Fail, Res};
 use crate::overlay::inode::Inode;
 use crate::overlay::lookup::Found;
 use crate::path::{self, Component, Name, SYMLINK_HOPS_MAX};
+use crate::rules::permission::Mask;
 
 /// The end of a path.
 pub(crate) struct Last {
@@ -97,6 +98,7 @@ impl Core {
             if !at.is_dir() {
                 return Err(Errno::ENOTDIR.into());
             }
+            self.allow(&at, Mask::EXECUTE)?;
             let name = match component {
                 Component::Parent => {
                     at = at.parent().ok_or(Errno::ENOENT)?;

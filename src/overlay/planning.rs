@@ -39,9 +39,12 @@ impl Overlay {
     pub fn plan_all<'o>(&self, ops: impl IntoIterator<Item = &'o Op>) -> Result<Plan> {
         let ops: Vec<(Arc<Core>, &Op)> = ops
             .into_iter()
-            .map(|op| match op {
-                Op::As { caller, op } => (self.core.for_caller(Some(caller)), &**op),
-                _ => (self.core.clone(), op),
+            .map(|mut op| {
+                let mut core = self.core.clone();
+                while let Op::As { caller, op: inner } = op {
+                    (core, op) = (self.core.for_caller(Some(caller)), &**inner);
+                }
+                (core, op)
             })
             .collect();
         let core = &*self.core;
@@ -176,6 +179,7 @@ fn plan_op(core: &Core, op: &Op, plan: &mut Build<'_>) -> Res<()> {
     let root = core.root();
     match op {
         Op::Metadata { .. }
+        | Op::Access { .. }
         | Op::ReadLink { .. }
         | Op::ReadDir { .. }
         | Op::Read { .. }

@@ -7,11 +7,11 @@ use crate::backend::{Entry, RawEntry, WhiteoutForm};
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::{FileType, InodeFlags, Metadata, StatFs, fs_id};
-use crate::overlay::core::{Core, Fail, InLayer, Res};
+use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::inode::{Inode, State};
 use crate::overlay::lookup::Found;
 use crate::path::Name;
-use crate::rules::attr::{Change, parse_protattr, permits};
+use crate::rules::attr::parse_protattr;
 use crate::rules::inode::{Facts, Numbering, numbers};
 use crate::rules::merge::{Merged, Merger, is_refusal};
 use crate::rules::xattr;
@@ -105,11 +105,6 @@ impl Core {
             _ => InodeFlags::default(),
         };
         Ok(*inode.flags.get_or_init(|| flags))
-    }
-
-    /// Refuses a change that an object's flags do not permit.
-    pub(crate) fn permit(&self, inode: &Inode, change: Change) -> Res<()> {
-        permits(self.flags(inode)?, change).map_err(|e| Fail::rule(e, "R214"))
     }
 
     pub(crate) fn read_link(&self, inode: &Inode) -> Res<Vec<u8>> {

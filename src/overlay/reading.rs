@@ -31,6 +31,9 @@ macro_rules! reading_operations {
                         $crate::errno::Errno::ENOTDIR,
                     ));
                 }
+                self.core
+                    .allow(&inode, $crate::rules::permission::Mask::READ)
+                    .map_err(|e| e.into_error("open_dir", path))?;
                 Ok($crate::overlay::dir::Dir {
                     core: self.core.clone(),
                     inode,
@@ -91,6 +94,25 @@ macro_rules! reading_operations {
                 }
             }
 
+            /// Whether the caller may do this to what `path` names (`access(2)`), following symlinks. The
+            /// mounter is asked as root is: refused is only what nobody may execute, and writing to a
+            /// read-only union or an immutable object.
+            ///
+            /// # Errors
+            /// `PermissionDenied` (`EACCES`), `EROFS`, `EPERM` (immutable); `NotFound` and others.
+            pub fn access(
+                &self,
+                path: impl AsRef<std::path::Path>,
+                mode: $crate::op::AccessMode,
+            ) -> $crate::error::Result<()> {
+                let (core, path) = (&self.core, path.as_ref());
+                let mask = $crate::rules::permission::Mask::of(mode.read, mode.write, mode.execute);
+                let _tree = core.read();
+                core.walk_path(self.base(), path, true)
+                    .and_then(|inode| core.access(&inode, mask))
+                    .map_err(|e| e.into_error("access", path))
+            }
+
             /// The target of a symlink, as stored.
             ///
             /// # Errors
@@ -119,7 +141,7 @@ macro_rules! reading_operations {
                 let (core, path) = (&self.core, path.as_ref());
                 let _tree = core.read();
                 core.walk_path(self.base(), path, true)
-                    .and_then(|inode| core.list(&inode))
+                    .and_then(|inode| core.read_dir(&inode))
                     .map(|list| {
                         list.into_iter()
                             .map($crate::overlay::stack::DirEntry::from)
@@ -155,7 +177,7 @@ macro_rules! reading_operations {
                 let (core, path) = (&self.core, path.as_ref());
                 let _tree = core.read();
                 core.walk_path(self.base(), path, follow)
-                    .and_then(|inode| core.xattr(&inode, name))
+                    .and_then(|inode| core.read_xattr(&inode, name))
                     .map_err(|e| e.into_error("get_xattr", path))
             }
 
@@ -171,7 +193,7 @@ macro_rules! reading_operations {
                 let (core, path) = (&self.core, path.as_ref());
                 let _tree = core.read();
                 core.walk_path(self.base(), path, follow)
-                    .and_then(|inode| core.xattrs(&inode))
+                    .and_then(|inode| core.list_xattrs(&inode))
                     .map_err(|e| e.into_error("list_xattrs", path))
             }
 

@@ -8,22 +8,31 @@ use crate::overlay::build::{Build, Data};
 use crate::overlay::core::{Fail, Res};
 use crate::overlay::inode::{Inode, Place as InodePlace};
 use crate::overlay::mutate::{Target, becomes_merged, unname};
-use crate::rules::attr::Change;
+use crate::rules::permission::Mask;
 use crate::rules::plan::{Obj, Place};
 use crate::rules::redirect::{self, Form, Level};
 use crate::rules::rename;
 
 impl Build<'_> {
-    /// Refuses a rename that the flags of the objects or directories do not permit.
-    fn permit_rename(&self, old: &Target, new: &Target) -> Res<()> {
-        self.core.permit(&old.dir, Change::RemoveEntry)?;
-        self.core.permit(old.inode()?, Change::Name)?;
+    /// Refuses a rename that flags, types or the caller's rights do not permit, in the VFS's order.
+    fn permit_rename(&self, old: &Target, new: &Target, facts: &rename::Facts) -> Res<()> {
+        let core = self.core;
+        core.may_take(old)?;
         match new.found.inode() {
-            None => self.core.permit(&new.dir, Change::AddEntry),
-            Some(inode) => {
-                self.core.permit(&new.dir, Change::RemoveEntry)?;
-                self.core.permit(inode, Change::Name)
-            }
+            None => core.may_add(&new.dir)?,
+            Some(_) => core.may_take(new)?,
+        }
+        rename::check_types(facts)?;
+        if facts.same_dir {
+            return Ok(());
+        }
+        // A directory that gets another parent is written to.
+        if facts.old.is_dir {
+            core.allow(old.inode()?, Mask::WRITE)?;
+        }
+        match new.found.inode() {
+            Some(inode) if facts.flags.exchange && inode.is_dir() => core.allow(inode, Mask::WRITE),
+            _ => Ok(()),
         }
     }
 
@@ -111,7 +120,8 @@ impl Build<'_> {
         if !rename::check(&facts, same, new_in_old, old_in_new, wants_dir)? {
             return Ok(false);
         }
-        self.permit_rename(old, new)?;
+        self.permit_rename(old, new, &facts)?;
+        rename::check_flags(&facts)?;
         rename::can_move(&facts).map_err(|e| Fail::rule(e, "R141"))?;
         let mut whiteouts = Vec::new();
         if rename::checks_target_empty(&facts)

@@ -107,7 +107,8 @@ impl Overlay {
         self.stack.into_layers()
     }
 
-    /// Makes everything written durable. Nothing is done in a union that is not durable.
+    /// Makes everything written durable. Nothing is done with [`Fsync::Volatile`](crate::Fsync::Volatile)
+    /// or `Off` (rule R248).
     ///
     /// # Errors
     /// What the upper's filesystem gives.

@@ -19,6 +19,7 @@ use crate::overlay::peek::Peeked;
 use crate::overlay::read::Listed;
 use crate::overlay::stack::LayerStack;
 use crate::path::Name;
+use crate::rules::permission::Mask;
 
 const OP: &str = "walk";
 
@@ -237,7 +238,7 @@ impl Walk {
         };
         let mut names = {
             let _tree = self.core.read();
-            self.core.list(&peeked.inode)?
+            self.core.read_dir(&peeked.inode)?
         };
         if self.sort {
             names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -340,6 +341,7 @@ impl std::iter::FusedIterator for Walk {}
 /// Looks at a name that was listed.
 fn look(core: &Core, dir: &Arc<Inode>, name: &Name) -> Res<Peeked> {
     let _tree = core.read();
+    core.allow(dir, Mask::EXECUTE)?;
     core.peek(dir, name)?.ok_or_else(|| {
         Fail::from(Errno::ENOENT).with_detail("listed, but not there when looked up")
     })

@@ -1,39 +1,62 @@
 //! What changing owner, mode, size or content does to the other attributes.
 
+use crate::credentials::Credentials;
 use crate::errno::Errno;
-use crate::meta::{InodeFlags, Metadata, SetAttr};
+use crate::meta::{InodeFlags, Metadata, SetAttr, SetTime};
+use crate::rules::permission;
 
-const S_ISUID: u32 = 0o4000;
 const S_ISGID: u32 = 0o2000;
-const S_IXGRP: u32 = 0o010;
 
-/// A change of owner drops set-user-id, and set-group-id of what its group may execute, from
-/// anything but a directory, also if nothing else changes (the VFS's `chown_common`). Answers the
-/// change with that made explicit; a mode that the caller sets himself comes after and wins. (The
-/// backend takes `security.capability` away in the same step.)
-pub(crate) fn normalize(meta: &Metadata, attr: &SetAttr) -> SetAttr {
+/// Checks whether the caller may change attributes so, and makes explicit what follows: a change of
+/// owner drops set-id bits from anything but a directory, also if nothing else changes (the VFS's
+/// `chown_common`); set-group-id is not set for a group that the caller is not in. A mode that is set
+/// with the owner comes after and wins. (The backend takes `security.capability` away in the same
+/// step as the owner changes.)
+///
+/// That both times become the current one is also permitted to who may write to the object, which
+/// this does not ask.
+///
+/// # Errors
+/// `EPERM`.
+pub(crate) fn normalize(
+    meta: &Metadata,
+    attr: &SetAttr,
+    caller: Option<&Credentials>,
+) -> Result<SetAttr, Errno> {
     let mut attr = attr.clone();
+    permission::may_chown(caller, meta, attr.uid, attr.gid)?;
+    let chown = attr.uid.is_some() || attr.gid.is_some();
     if let Some(mode) = &mut attr.mode {
         *mode &= 0o7777;
-    }
-    let chown = attr.uid.is_some() || attr.gid.is_some();
-    if chown && !meta.is_dir() && !meta.is_symlink() && attr.mode.is_none() {
-        let mut mode = meta.mode & !S_ISUID;
-        if mode & S_IXGRP != 0 {
-            mode &= !S_ISGID;
+        if !permission::keeps_set_gid(caller, attr.gid.unwrap_or(meta.gid)) {
+            *mode &= !S_ISGID;
         }
-        if mode != meta.mode {
-            attr.mode = Some(mode);
-        }
+    } else if chown && !meta.is_dir() && !meta.is_symlink() {
+        let mode = permission::without_set_id(caller, meta);
+        attr.mode = (mode != meta.mode).then_some(mode);
     }
-    attr
+    let times = SetAttr::times(attr.atime, attr.mtime);
+    let sets_times = !times.is_empty() && times != TOUCH;
+    if (attr.mode.is_some() || sets_times) && !permission::is_owner(caller, meta) {
+        return Err(Errno::EPERM);
+    }
+    Ok(attr)
 }
+
+/// Both times become the current one.
+pub(crate) const TOUCH: SetAttr = SetAttr {
+    mode: None,
+    uid: None,
+    gid: None,
+    atime: SetTime::Now,
+    mtime: SetTime::Now,
+};
 
 /// What is to be done to an object, for [`permits`].
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// A name is added to the directory.
-    AddEntry,
+    /// Anything that writes; all that an append-only object permits.
+    Any,
     /// A name is taken from the directory.
     RemoveEntry,
     /// The object loses a name, or gets another.
@@ -54,7 +77,7 @@ pub(crate) enum Change {
 /// `EPERM`.
 pub(crate) fn permits(flags: InodeFlags, change: Change) -> Result<(), Errno> {
     let denied = match change {
-        Change::AddEntry | Change::Touch | Change::Write { append: true } => flags.immutable,
+        Change::Any | Change::Touch | Change::Write { append: true } => flags.immutable,
         Change::RemoveEntry
         | Change::Name
         | Change::Attributes
@@ -93,7 +116,9 @@ pub(crate) fn parse_protattr(value: &[u8]) -> InodeFlags {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
     use super::*;
+    use crate::credentials::CapabilitySet;
     use crate::meta::FileType;
 
     #[test]
@@ -107,7 +132,7 @@ mod tests {
             ..InodeFlags::default()
         };
         let rows = [
-            (Change::AddEntry, true, false),
+            (Change::Any, true, false),
             (Change::RemoveEntry, false, false),
             (Change::Name, false, false),
             (Change::Attributes, false, false),
@@ -133,7 +158,10 @@ mod tests {
     #[test]
     fn chown_drops_set_id_bits_of_non_directories() {
         let owner = SetAttr::owner(Some(1), None);
-        let row = |file_type, mode| normalize(&Metadata::new(file_type, mode), &owner).mode;
+        let change = |file_type, mode, attr: &SetAttr, caller| {
+            normalize(&Metadata::new(file_type, mode), attr, caller)
+        };
+        let row = |file_type, mode| change(file_type, mode, &owner, None).unwrap().mode;
         assert_eq!(row(FileType::Regular, 0o6755), Some(0o755));
         assert_eq!(row(FileType::Regular, 0o2644), None);
         assert_eq!(row(FileType::Regular, 0o755), None);
@@ -143,8 +171,59 @@ mod tests {
             ..owner.clone()
         };
         assert_eq!(
-            normalize(&Metadata::new(FileType::Regular, 0o6755), &both).mode,
+            change(FileType::Regular, 0o6755, &both, None).unwrap().mode,
             Some(0o4755)
         );
+    }
+
+    #[test]
+    fn attributes_are_the_owners_to_change() {
+        let meta = |mode, uid, gid| Metadata {
+            uid,
+            gid,
+            ..Metadata::new(FileType::Regular, mode)
+        };
+        let (mine, other) = (meta(0o6711, 10, 5), meta(0o6711, 1, 20));
+        let at = SetTime::At(crate::meta::Timestamp::new(1, 0));
+        let alice = Credentials::user(10, 20);
+        let chowner = alice.clone().capabilities(CapabilitySet::CHOWN);
+        let mode = SetAttr::mode(0o2755);
+        let rows = [
+            // Set-group-id stays only for a group of the caller's.
+            (&mine, &mode, &alice, Ok(Some(0o755))),
+            (&mine, &mode, &alice.clone().groups([5]), Ok(Some(0o2755))),
+            (&other, &mode, &alice, Err(Errno::EPERM)),
+            (
+                &mine,
+                &SetAttr::owner(None, Some(20)),
+                &alice,
+                Ok(Some(0o711)),
+            ),
+            // To give a file away is one thing, to take its set-id bits another.
+            (
+                &other,
+                &SetAttr::owner(Some(2), None),
+                &chowner,
+                Err(Errno::EPERM),
+            ),
+            (
+                &meta(0o644, 1, 1),
+                &SetAttr::owner(Some(2), None),
+                &chowner,
+                Ok(None),
+            ),
+            (&mine, &SetAttr::times(at, SetTime::Omit), &alice, Ok(None)),
+            (
+                &other,
+                &SetAttr::times(SetTime::Now, SetTime::Omit),
+                &alice,
+                Err(Errno::EPERM),
+            ),
+            (&other, &TOUCH, &alice, Ok(None)),
+        ];
+        for (meta, attr, caller, expected) in rows {
+            let got = normalize(meta, attr, Some(caller)).map(|a| a.mode);
+            assert_eq!(got, expected, "{attr:?}");
+        }
     }
 }

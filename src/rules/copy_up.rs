@@ -8,6 +8,7 @@ use crate::backend::{NewKind, NewNode};
 use crate::meta::{FileType, InodeFlags, Metadata, SetAttr, SetTime, Timestamp};
 use crate::path::Name;
 use crate::rules::attr::protattr;
+use crate::rules::config::Fsync;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::rules::xattr::CAPABILITY;
 use crate::xattr_name::{OverlayAttr, XattrName};
@@ -41,8 +42,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) tmpfile: bool,
     /// The data are not wanted (`O_TRUNC`, rule R195).
     pub(crate) truncate: bool,
-    /// Data are made durable before they are published (rule R240).
-    pub(crate) durable: bool,
+    /// What is made durable before it is published (rule R240).
+    pub(crate) fsync: Fsync,
 }
 
 /// Whether copy-up records where the object came from: always for a directory, else only if the
@@ -149,7 +150,12 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
         attr.mtime = SetTime::Now;
     }
     plan.push(Role::Stage, Step::SetAttr { object, attr });
-    if copies_data && f.durable {
+    let syncs = match f.fsync {
+        Fsync::Auto => copies_data,
+        Fsync::Strict => f.meta.is_file() || f.meta.is_dir(),
+        Fsync::Volatile | Fsync::Off => false,
+    };
+    if syncs {
         plan.push(Role::Stage, Step::Sync { object });
     }
     let impure = f.marks_impure.then(|| mark_impure(plan, f.dir));
@@ -250,7 +256,7 @@ mod tests {
             temp: Name::try_from("#1").unwrap(),
             tmpfile: true,
             truncate: false,
-            durable: true,
+            fsync: Fsync::Auto,
         };
         change(&mut facts);
         let done = plan(&mut p, object, &facts);

@@ -1,8 +1,9 @@
 //! Creation: owner and mode of a new object, and how it gets its name (rules R087, R088, R112 to
 //! R121, R134 to R138).
 
-use crate::backend::{NewNode, RemoveKind, RenameHow, XattrMode};
-use crate::credentials::Credentials;
+use crate::backend::{NewKind, NewNode, RemoveKind, RenameHow, XattrMode};
+use crate::credentials::{CapabilitySet, Credentials};
+use crate::errno::Errno;
 use crate::meta::Metadata;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::rules::whiteout::OPAQUE;
@@ -33,6 +34,23 @@ pub(crate) fn inherit(
         false => mode,
     };
     (uid, Some(dir.gid), mode)
+}
+
+/// Checks the capability that making a device takes. (A whiteout takes none, but is refused
+/// otherwise.)
+///
+/// # Errors
+/// `EPERM`.
+pub(crate) fn may_make(caller: Option<&Credentials>, kind: &NewKind) -> Result<(), Errno> {
+    let device = match kind {
+        NewKind::CharDevice(rdev) => !rdev.is_zero(),
+        NewKind::BlockDevice(_) => true,
+        _ => false,
+    };
+    match device && caller.is_some_and(|c| !c.has(CapabilitySet::MKNOD)) {
+        true => Err(Errno::EPERM),
+        false => Ok(()),
+    }
 }
 
 /// What creation needs to know.
@@ -175,8 +193,6 @@ pub(crate) fn plan_link(plan: &mut Plan, object: Obj, f: LinkFacts) -> (usize, O
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
     use super::*;
-    use crate::backend::NewKind;
-    use crate::credentials::CapabilitySet;
     use crate::error::LayerId;
     use crate::meta::FileType;
     use crate::path::Name;

@@ -3,6 +3,7 @@
 use crate::errno::Errno;
 use crate::meta::FileType;
 use crate::op::OpenOptions;
+use crate::rules::permission::Mask;
 
 /// Refuses what `open(2)` refuses, before any name is looked up.
 ///
@@ -19,20 +20,34 @@ pub(crate) fn check(o: &OpenOptions) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Refuses what an existing object of this type refuses.
+/// Refuses what an existing object of this type refuses to anybody.
 ///
 /// # Errors
 /// `EISDIR`: a directory opened for writing, truncating or creating. `ELOOP`: a symlink that is not
-/// to be followed. `ENXIO`: a fifo, socket or device: their content is not in any layer, and
-/// opening one could block or reach a driver (deviation `OPEN-1`).
+/// to be followed.
 pub(crate) fn check_type(file_type: FileType, o: &OpenOptions) -> Result<(), Errno> {
     match file_type {
-        FileType::Regular => Ok(()),
         FileType::Directory if o.create || o.writes() || o.truncate => Err(Errno::EISDIR),
-        FileType::Directory => Ok(()),
         FileType::Symlink => Err(Errno::ELOOP),
-        _ => Err(Errno::ENXIO),
+        _ => Ok(()),
     }
+}
+
+/// Refuses what no file is opened for, to who may open the object.
+///
+/// # Errors
+/// `ENXIO`: a fifo, socket or device: their content is not in any layer, and opening one could block
+/// or reach a driver (deviation `OPEN-1`).
+pub(crate) fn check_content(file_type: FileType) -> Result<(), Errno> {
+    match file_type.is_special() {
+        true => Err(Errno::ENXIO),
+        false => Ok(()),
+    }
+}
+
+/// What the caller must be able to do to the object (rule R286): truncating is writing.
+pub(crate) fn mask(o: &OpenOptions) -> Mask {
+    Mask::of(o.read, o.writes() || o.truncate, false)
 }
 
 /// Whether opening copies the object up: for writing or truncating, whatever is then done

@@ -92,21 +92,26 @@ pub(crate) fn check(
             Errno::ENOTEMPTY
         });
     }
-    if same {
-        return Ok(false);
+    Ok(!same)
+}
+
+/// The check that comes between those of what may be done to the old name and to the new one:
+/// only a directory replaces a directory.
+pub(crate) fn check_types(f: &Facts) -> Result<(), Errno> {
+    match (f.old.is_dir, f.new.is_dir) {
+        _ if f.flags.exchange || !f.new.exists => Ok(()),
+        (true, false) => Err(Errno::ENOTDIR),
+        (false, true) => Err(Errno::EISDIR),
+        _ => Ok(()),
     }
-    if !exchange && f.new.exists {
-        if f.old.is_dir && !f.new.is_dir {
-            return Err(Errno::ENOTDIR);
-        }
-        if !f.old.is_dir && f.new.is_dir {
-            return Err(Errno::EISDIR);
-        }
+}
+
+/// The check that comes after the caller's rights.
+pub(crate) fn check_flags(f: &Facts) -> Result<(), Errno> {
+    match f.flags.whiteout {
+        true => Err(Errno::EINVAL),
+        false => Ok(()),
     }
-    if whiteout {
-        return Err(Errno::EINVAL);
-    }
-    Ok(true)
 }
 
 /// Whether the filesystem can move the objects at all (rule R141). Comes before emptiness is judged.
@@ -285,7 +290,12 @@ mod tests {
 
     #[test]
     fn r140_checks_of_the_vfs() {
-        let run = |f: Facts| check(&f, false, false, false, (false, false));
+        let run = |f: Facts| {
+            let goes_on = check(&f, false, false, false, (false, false))?;
+            check_types(&f)?;
+            check_flags(&f)?;
+            Ok(goes_on)
+        };
         let plain = RenameFlags::NONE;
         assert_eq!(run(facts(FILE, DIR, plain)), Err(Errno::EISDIR));
         assert_eq!(run(facts(DIR, FILE, plain)), Err(Errno::ENOTDIR));

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::credentials::{CapabilitySet, Credentials};
 use crate::errno::Errno;
 use crate::meta::{SetAttr, SetTime};
-use crate::op::{Op, OpenOptions, RenameFlags};
+use crate::op::{AccessMode, Op, OpenOptions, RenameFlags};
 use crate::testing::spec::{LayerSpec, rust_bytes as bytes, rust_path};
 use crate::xattr_name::XattrName;
 
@@ -209,6 +209,15 @@ pub fn op_to_rust(op: &Op) -> String {
             "Metadata",
             vec![("path", path(p)), ("follow", follow.to_string())],
         ),
+        Op::Access { path: p, mode } => {
+            let AccessMode {
+                read,
+                write,
+                execute,
+            } = mode;
+            let mode = format!("AccessMode::new({read}, {write}, {execute})");
+            ("Access", vec![("path", path(p)), ("mode", mode)])
+        }
         Op::ReadLink { path: p } => ("ReadLink", vec![("path", path(p))]),
         Op::ReadDir { path: p } => ("ReadDir", vec![("path", path(p))]),
         Op::Read {

@@ -204,6 +204,7 @@ fn rename_all(case: &Case, f: &mut dyn FnMut(&Path) -> PathBuf) -> Case {
 fn op_paths(op: &mut Op) -> Vec<&mut PathBuf> {
     match op {
         Op::Metadata { path, .. }
+        | Op::Access { path, .. }
         | Op::ReadLink { path }
         | Op::ReadDir { path }
         | Op::Read { path, .. }

@@ -47,7 +47,7 @@ impl Dirs {
     pub fn open(&self) -> Overlay {
         let lower = DirLayer::open_lower(self.at("lower")).unwrap();
         let stack = LayerStack::from_top([lower]).unwrap();
-        let options = OverlayOptions::new().durable(false);
+        let options = OverlayOptions::new().fsync(layerstack::Fsync::Off);
         Overlay::with_options(&stack, self.open_upper().unwrap(), options).unwrap()
     }
 

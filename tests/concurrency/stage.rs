@@ -211,7 +211,7 @@ fn open(
     observer: Option<Arc<dyn CopyObserver>>,
 ) -> Overlay {
     let lowers = LayerStack::from_top([lower.clone()]).unwrap();
-    let mut options = OverlayOptions::new().durable(false);
+    let mut options = OverlayOptions::new().fsync(layerstack::Fsync::Off);
     if let Some(observer) = observer {
         options = options.copy_observer(observer);
     }

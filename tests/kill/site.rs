@@ -63,7 +63,7 @@ impl Site {
     }
 
     fn overlay_options(&self) -> OverlayOptions {
-        overlay_options(&self.options).durable(false)
+        overlay_options(&self.options).fsync(layerstack::Fsync::Off)
     }
 
     /// The union, as a new process finds it.

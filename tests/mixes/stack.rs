@@ -115,7 +115,7 @@ impl Mixed {
         if self.mix.nested {
             lowers = LayerStack::from_top([lowers]).unwrap();
         }
-        let options = OverlayOptions::new().durable(false);
+        let options = OverlayOptions::new().fsync(layerstack::Fsync::Off);
         let overlay = match &self.upper {
             None => Overlay::read_only(&lowers),
             Some(Upper::Memory(layer)) => Overlay::with_options(&lowers, layer.clone(), options),

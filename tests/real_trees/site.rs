@@ -117,7 +117,7 @@ impl Site {
         let lowers = self.lowers.iter().map(|p| DirLayer::open_lower(p).unwrap());
         let stack = LayerStack::from_top(lowers).unwrap();
         let upper = DirLayer::open_upper(&self.upper, &self.work).unwrap();
-        let options = OverlayOptions::new().durable(false);
+        let options = OverlayOptions::new().fsync(layerstack::Fsync::Off);
         Overlay::with_options(&stack, upper, options).unwrap()
     }
 

@@ -15,7 +15,7 @@ fn plan(upper: MemLayerBuilder, op: &Op) -> Plan {
         .file("d/g", b"")
         .file("e/x", b"");
     let stack = LayerStack::from_top([low.build().unwrap()]).unwrap();
-    let options = OverlayOptions::new().durable(true);
+    let options = OverlayOptions::new().fsync(layerstack::Fsync::Auto);
     let overlay = Overlay::with_options(&stack, upper.build().unwrap(), options).unwrap();
     let plan = overlay.plan(op).unwrap();
     let commits = plan.steps.iter().filter(|s| s.role == Role::Commit).count();

@@ -78,7 +78,12 @@ fn open(lowers: &[PathBuf], upper: &Path, work: &Path) -> Overlay {
     let lowers = lowers.iter().map(|l| options.open_lower(l).unwrap());
     let stack = LayerStack::from_top(lowers).unwrap();
     let upper = options.open_upper(upper, work).unwrap();
-    Overlay::with_options(&stack, upper, OverlayOptions::new().durable(false)).unwrap()
+    Overlay::with_options(
+        &stack,
+        upper,
+        OverlayOptions::new().fsync(layerstack::Fsync::Off),
+    )
+    .unwrap()
 }
 
 impl Live {

@@ -110,7 +110,11 @@ pub(crate) fn ours(lowers: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<
             return Overlay::read_only(&stack);
         };
         let upper = options.open_upper(upper, work)?;
-        Overlay::with_options(&stack, upper, OverlayOptions::new().durable(false))
+        Overlay::with_options(
+            &stack,
+            upper,
+            OverlayOptions::new().fsync(layerstack::Fsync::Off),
+        )
     };
     open().map_err(|e| e.errno())
 }

@@ -139,7 +139,7 @@ impl Rule {
         self.op(op, Want::Fails(errno))
     }
 
-    fn gets(self, op: Op, judge: impl Fn(&Outcome) + Send + Sync + 'static) -> Self {
+    pub(crate) fn gets(self, op: Op, judge: impl Fn(&Outcome) + Send + Sync + 'static) -> Self {
         self.op(op, Want::Gets(Box::new(judge)))
     }
 

@@ -6,5 +6,8 @@ use layerstack::{MountOptions, OverlayOptions};
 /// layers). Nothing is made durable.
 pub fn overlay_options(options: &[String]) -> OverlayOptions {
     let parsed = MountOptions::parse(options.join(","));
-    parsed.expect("options").overlay_options().durable(false)
+    parsed
+        .expect("options")
+        .overlay_options()
+        .fsync(layerstack::Fsync::Off)
 }

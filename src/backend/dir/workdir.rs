@@ -13,6 +13,7 @@ use super::resolve::{Place, open_beneath, statx_at, statx_fd};
 use super::set;
 use super::stat;
 use super::tree::{Key, Tree, Writable, lock};
+use crate::backend::encoding::INCOMPAT;
 use crate::backend::{BackendError, Result};
 use crate::errno::Errno;
 use crate::error::{Error, LayerId};
@@ -64,7 +65,7 @@ fn is_volatile(workdir: BorrowedFd<'_>, work: &Name) -> Result<bool> {
     let Some(work) = open_dir(workdir, work)? else {
         return Ok(false);
     };
-    match open_dir(work.as_fd(), &Name::new("incompat")?)? {
+    match open_dir(work.as_fd(), &Name::new(INCOMPAT)?)? {
         Some(incompat) => Ok(!list_fd(incompat.as_fd())?.is_empty()),
         None => Ok(false),
     }

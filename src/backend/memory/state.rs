@@ -7,7 +7,7 @@ use imbl::{OrdMap, OrdSet};
 
 use super::chunks::Chunks;
 use super::handles::Handles;
-use crate::backend::encoding::{is_char_whiteout, may_be_xattr_whiteout};
+use crate::backend::encoding::{INCOMPAT, is_char_whiteout, may_be_xattr_whiteout};
 use crate::backend::{Result, WhiteoutForm};
 use crate::errno::Errno;
 use crate::meta::{FileType, Metadata, Timestamp};
@@ -295,11 +295,12 @@ impl State {
     }
 
     /// Leaves only what a layer has when it is opened: nothing unnamed, nothing in the work
-    /// directory. Costs what there is to sweep.
+    /// directory but the mark `incompat`, if there is anything in it. Costs what there is to sweep.
     pub(super) fn sweep(&mut self, handles: &Handles, now: Timestamp) {
         for ino in std::mem::take(&mut self.orphans) {
             self.inodes.remove(&ino);
         }
+        let mark = self.mark();
         let mut dirs = vec![WORK];
         while let Some(dir) = dirs.pop() {
             let Ok(Inode {
@@ -311,7 +312,10 @@ impl State {
                 continue;
             };
             if dir == WORK {
-                meta.nlink = 2;
+                meta.nlink = 2 + u64::from(mark.is_some());
+                if let Some((name, _)) = &mark {
+                    found.entries.remove(name);
+                }
             }
             for (_, entry) in std::mem::take(&mut found.entries) {
                 if entry.file_type.is_dir() {
@@ -325,6 +329,21 @@ impl State {
                 self.inodes.remove(&dir);
             }
         }
+        if let Some((name, entry)) = mark
+            && let Ok(work) = self.inode_mut(WORK)
+            && let Content::Directory(work) = &mut work.content
+        {
+            work.entries.insert(name, entry);
+        }
+    }
+
+    /// The directory in the work directory that says that the layer must not be used as an upper
+    /// (rule R044).
+    fn mark(&self) -> Option<(Name, DirEntry)> {
+        let name = Name::new(INCOMPAT).ok()?;
+        let entry = *self.dir(WORK).ok()?.entries.get(&name)?;
+        let marks = self.dir(entry.ino).ok()?;
+        (!marks.entries.is_empty()).then_some((name, entry))
     }
 }
 

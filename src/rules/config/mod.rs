@@ -12,7 +12,7 @@ use crate::rules::Features;
 
 /// An option with a fixed set of values, each with the name that mount options give it.
 macro_rules! values {
-    ($type:ident: $($name:literal => $variant:ident),+ $(,)?) => {
+    ($type:ident: $($name:literal => $variant:ident),+ $(; written $as:literal: $own:ident)?) => {
         impl $type {
             /// Every value that a mount option has a name for.
             pub const ALL: &'static [$type] = &[$($type::$variant),+];
@@ -23,11 +23,12 @@ macro_rules! values {
                 Self::ALL.iter().copied().find(|value| value.name().as_bytes() == name)
             }
 
-            /// Its name in a mount option.
+            /// Its name in a mount option; of a value that is the crate's own, the nearest.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
                     $($type::$variant => $name,)+
+                    $($type::$own => $as,)?
                 }
             }
         }
@@ -84,14 +85,25 @@ values!(UuidMode: "on" => On, "off" => Off, "null" => Null, "auto" => Auto);
 pub enum Fsync {
     /// Copied-up data before they are published (rule R240).
     Auto,
-    /// Also metadata-only copies and directories.
+    /// Also the attributes of files and directories that are copied up.
     Strict,
-    /// Nothing; a mark in the work directory tells that the upper is not to be used again before
-    /// somebody has looked at it (rule R045).
+    /// Nothing, not even when asked to (rule R248). A mark in the work directory says so: the upper is
+    /// refused from then on, until somebody who knows that it is complete, or does not care, removes
+    /// `work/work/incompat` (rules R044, R045).
     Volatile,
+    /// Nothing, and no mark says so: for uppers in memory, and such as are thrown away after a crash
+    /// of the machine. The kernel has no such option; as a mount option it is `volatile`.
+    Off,
 }
 
-values!(Fsync: "auto" => Auto, "strict" => Strict, "volatile" => Volatile);
+values!(Fsync: "auto" => Auto, "strict" => Strict, "volatile" => Volatile; written "volatile": Off);
+
+impl Fsync {
+    /// Anything is made durable.
+    pub(crate) fn syncs(self) -> bool {
+        matches!(self, Fsync::Auto | Fsync::Strict)
+    }
+}
 
 /// `verity`: digests of metadata-only copies.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]

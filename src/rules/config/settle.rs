@@ -167,9 +167,9 @@ impl<'a> Settling<'a> {
         if now.redirect_dir == RedirectDir::Follow {
             now.redirect_dir = RedirectDir::On; // Makes no difference (rule R026).
         }
-        let fsync = std::mem::replace(&mut now.fsync, Fsync::Auto);
-        if fsync != Fsync::Volatile {
-            now.fsync = fsync;
+        let fsync = now.fsync;
+        if !fsync.syncs() {
+            now.fsync = Fsync::Auto;
         }
         let uuid = now.uuid;
         if uuid == UuidMode::On {

@@ -43,6 +43,7 @@ use std::sync::Arc;
 
 use self::fixture::{Fixture, content, content_of, fails, listed, name, new_node, write_all};
 use crate::backend::LayerBackend;
+use crate::errno::Errno;
 
 /// A backend under test, and what must live as long as it (such as a temporary directory).
 #[derive(Debug)]
@@ -85,6 +86,14 @@ pub trait Factory {
     fn reopen(&self, subject: Subject) -> Option<Subject> {
         let _ = subject;
         None
+    }
+
+    /// As [`Factory::reopen`], where the backend may refuse.
+    ///
+    /// # Errors
+    /// The backend's.
+    fn try_reopen(&self, subject: Subject) -> Result<Option<Subject>, Errno> {
+        Ok(self.reopen(subject))
     }
 }
 
@@ -256,6 +265,7 @@ macro_rules! backend_conformance {
                 index_is_made_on_demand
                 work_is_empty_when_opened
                 content_survives_reopening
+                marks_survive_reopening
             }
             parallel {
                 one_creator_wins

@@ -1,7 +1,8 @@
 //! The work directory and the index.
 
 use super::{Factory, Fixture, content, listed, name};
-use crate::backend::{At, RenameHow};
+use crate::backend::{At, RemoveKind, RenameHow};
+use crate::errno::Errno;
 
 /// The work directory is a directory, empty, and not in the tree.
 pub fn work_is_empty_and_outside(factory: &dyn Factory) {
@@ -122,4 +123,41 @@ pub fn content_survives_reopening(factory: &dyn Factory) {
         assert_eq!(listed(&index), [name("entry")]);
         assert_eq!(meta.nlink, 2, "the name in the work directory is gone");
     }
+}
+
+/// What lies in `incompat` in the work directory is not swept: it stays, or the backend is not opened.
+pub fn marks_survive_reopening(factory: &dyn Factory) {
+    let f = Fixture::new(factory);
+    let work = f.up().work().unwrap();
+    let marks = f.dir(&work, "incompat");
+    let mark = f.dir(&marks, "volatile");
+    f.file(&mark, "dirty", b"");
+    f.file(&work, "left", b"leftover");
+    let Fixture { subject, root } = f;
+    drop((root, work, marks, mark));
+    let again = match factory.try_reopen(subject) {
+        Ok(Some(again)) => Fixture::of(again),
+        Ok(None) => return println!("skipped: the factory cannot open a backend again"),
+        Err(errno) => return assert_eq!(errno, Errno::EINVAL),
+    };
+    let work = again.up().work().unwrap();
+    assert_eq!(listed(&work), [name("incompat")]);
+    let (marks, _) = again.node(&work, "incompat");
+    let (mark, _) = again.node(&marks, "volatile");
+    assert_eq!(listed(&mark), [name("dirty")]);
+    let nlink = work.metadata().unwrap().nlink;
+    assert!([1, 3].contains(&nlink), "{nlink}");
+    // Removed, it is gone for good, and an empty directory of marks is swept.
+    for (dir, n, kind) in [
+        (&mark, "dirty", RemoveKind::NonDirectory),
+        (&marks, "volatile", RemoveKind::Directory),
+    ] {
+        again.up().remove(At::new(dir, &name(n)), kind).unwrap();
+    }
+    let Fixture { subject, root } = again;
+    drop((root, work, marks, mark));
+    let Some(again) = factory.reopen(subject) else {
+        return;
+    };
+    assert_eq!(listed(&Fixture::of(again).up().work().unwrap()), []);
 }

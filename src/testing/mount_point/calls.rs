@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FallocateFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{
+    Access, AtFlags, CWD, FallocateFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid,
+};
 
 use super::real_fs::{Answer, DONE};
 use crate::backend::AllocateMode;
@@ -63,13 +65,27 @@ pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<OwnedFd, Errno>
             FileType::Directory => Err(Errno::EISDIR),
             _ => Err(Errno::ENXIO),
         },
-        // What a mount without devices answers for one.
+        // What a mount without devices answers for one, even to who may open it.
         Err(rustix::io::Errno::ACCESS) => match stat_at(CWD, path, !options.no_follow) {
-            Ok(meta) if meta.file_type.is_special() => Err(Errno::ENXIO),
+            Ok(meta) if meta.file_type.is_special() => {
+                let writes = options.writes() || options.truncate;
+                let wanted = access(options.read, writes, false);
+                rustix::fs::accessat(CWD, path, wanted, AtFlags::EACCESS)?;
+                Err(Errno::ENXIO)
+            }
             _ => Err(Errno::EACCES),
         },
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// The bits of `access(2)`.
+pub(super) fn access(read: bool, write: bool, execute: bool) -> Access {
+    let mut wanted = Access::EXISTS;
+    wanted.set(Access::READ_OK, read);
+    wanted.set(Access::WRITE_OK, write);
+    wanted.set(Access::EXEC_OK, execute);
+    wanted
 }
 
 pub(super) fn write(file: BorrowedFd<'_>, offset: u64, data: &[u8]) -> Answer {
@@ -204,7 +220,7 @@ pub(super) fn remove_dir_all(path: &Path) -> Result<(), Errno> {
     let parent = Path::new(bare)
         .parent()
         .filter(|p| !p.as_os_str().is_empty());
-    let at = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let at = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = rustix::fs::open(parent.unwrap_or(Path::new("/")), at, Mode::empty())?;
     empty_and_remove(parent.as_fd(), &Name::new(last)?)
 }

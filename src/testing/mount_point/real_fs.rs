@@ -7,8 +7,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, XattrFlags};
 
 use super::calls::{
-    allocate, change_root, create_dir_all, done, mkdir, mknod, not_empty, open, owner, read_dir,
-    remove_dir_all, rename_flags, rmdir, set_attr, statfs, times, write,
+    access, allocate, change_root, create_dir_all, done, mkdir, mknod, not_empty, open, owner,
+    read_dir, remove_dir_all, rename_flags, rmdir, set_attr, statfs, times, write,
 };
 use super::disguise::Disguise;
 use crate::backend::XattrMode;
@@ -82,6 +82,11 @@ impl RealFs {
             Op::Metadata { path, follow } => {
                 not_empty(path)?;
                 stat_at(CWD, path, *follow).map(Outcome::Metadata)
+            }
+            Op::Access { path, mode } => {
+                let wanted = access(mode.read, mode.write, mode.execute);
+                rustix::fs::accessat(CWD, path, wanted, AtFlags::EACCESS)?;
+                DONE
             }
             Op::ReadLink { path } => {
                 let target = rustix::fs::readlinkat(CWD, path, Vec::new())?;

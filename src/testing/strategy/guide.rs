@@ -186,6 +186,7 @@ impl Tree {
                 set(to, want, second / 2);
             }
             Op::Metadata { path, .. }
+            | Op::Access { path, .. }
             | Op::GetXattr { path, .. }
             | Op::ListXattrs { path, .. }
             | Op::SetAttr { path, .. }

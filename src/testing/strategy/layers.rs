@@ -144,9 +144,12 @@ fn apply(node: NodeSpec, decoration: Decoration) -> NodeSpec {
 }
 
 fn attributes(profile: &Profile) -> BoxedStrategy<Vec<Decoration>> {
-    let modes: [u32; 9] = [
-        0o644, 0o600, 0o755, 0o700, 0o4755, 0o2755, 0o1777, 0o6711, 0,
+    let mut modes = vec![
+        0o644u32, 0o600, 0o755, 0o700, 0o4755, 0o2755, 0o1777, 0o6711, 0,
     ];
+    if profile.callers {
+        modes.extend([0o777, 0o777, 0o777, 0o2777, 0o1777, 0o770, 0o2770, 0o666]);
+    }
     let ids = select(profile.ids.clone());
     let entry = (proptest::bool::ANY, ids.clone(), 0..8u16)
         .prop_map(|(group, id, perm)| AclEntry { group, id, perm });
@@ -160,14 +163,15 @@ fn attributes(profile: &Profile) -> BoxedStrategy<Vec<Decoration>> {
         _ => Decoration::Xattr(name, value),
     });
     let one = prop_oneof![
-        6 => select(modes.to_vec()).prop_map(Decoration::Mode),
+        6 => select(modes).prop_map(Decoration::Mode),
         3 => (ids.clone(), ids).prop_map(|(u, g)| Decoration::Owner(u, g)),
         3 => (-1000..1_500_000_000i64, 0..1_000_000_000u32).prop_map(|(s, n)| Decoration::Mtime(s, n)),
         5 => xattr,
         2 * u32::from(profile.acls) => acl,
     ];
     // An access list must agree with the final mode, so it is applied last.
-    vec(one, 0..3)
+    let least = usize::from(profile.callers);
+    vec(one, least..3 + least)
         .prop_map(|mut all| {
             all.sort_by_key(|d| matches!(d, Decoration::AccessAcl(_)));
             all

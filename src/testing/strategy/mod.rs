@@ -13,12 +13,14 @@
 //! ```
 
 mod acl;
+mod callers;
 mod guide;
 mod layers;
 mod names;
 mod ops;
 
 pub use acl::{AclEntry, acl_bytes};
+pub use callers::caller;
 pub use guide::guide;
 pub use layers::{layer, node};
 pub use names::{layer_path, name, op_path};
@@ -28,6 +30,8 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::strategy::{BoxedStrategy, Strategy};
 
+use crate::meta::SetAttr;
+use crate::op::Op;
 use crate::testing::case::{Case, Check};
 use crate::xattr_name::XattrNamespace;
 
@@ -53,6 +57,8 @@ pub struct Profile {
     pub xattr_whiteouts: bool,
     /// Overlay attributes `redirect` and `metacopy` in the layers given.
     pub redirects: bool,
+    /// Operations on behalf of callers with these ids.
+    pub callers: bool,
     /// Most lower layers.
     pub lowers_max: usize,
     /// Most nodes given per layer.
@@ -75,6 +81,7 @@ impl Profile {
             acls: true,
             xattr_whiteouts: true,
             redirects: false,
+            callers: false,
             lowers_max: 6,
             nodes_max: 10,
             ops_max: 40,
@@ -97,6 +104,13 @@ impl Profile {
     #[must_use]
     pub fn ops_max(mut self, max: usize) -> Self {
         self.ops_max = max;
+        self
+    }
+
+    /// Sets whether operations run on behalf of callers, and layers permit much to everybody.
+    #[must_use]
+    pub fn callers(mut self, on: bool) -> Self {
+        self.callers = on;
         self
     }
 
@@ -127,6 +141,7 @@ pub fn case(profile: &Profile) -> BoxedStrategy<Case> {
         1 => proptest::strategy::Just(Check::Rotate),
     ];
     let ops_max = profile.ops_max.max(1);
+    let callers = profile.callers;
     (
         lowers,
         option::weighted(1.0 - percent, upper),
@@ -141,6 +156,9 @@ pub fn case(profile: &Profile) -> BoxedStrategy<Case> {
             }
             checks.retain(|at, _| *at < ops.len());
             guide(&lowers, upper.as_ref(), &mut ops, &hints);
+            if callers {
+                open_root(&mut ops, hints.first());
+            }
             Case {
                 lowers,
                 upper,
@@ -150,4 +168,21 @@ pub fn case(profile: &Profile) -> BoxedStrategy<Case> {
             }
         })
         .boxed()
+}
+
+/// Lets everybody use the root, mostly.
+fn open_root(ops: &mut [Op], hint: Option<&u32>) {
+    let mode = match hint.map(|h| h % 8) {
+        Some(0) | None => return,
+        Some(1) => 0o1777,
+        Some(2) => 0o2777,
+        _ => 0o777,
+    };
+    if let Some(first) = ops.first_mut() {
+        *first = Op::SetAttr {
+            path: "/".into(),
+            follow: true,
+            attr: SetAttr::mode(mode),
+        };
+    }
 }

@@ -12,7 +12,7 @@ use super::layers::target;
 use super::{Profile, op_path};
 use crate::backend::{AllocateMode, XattrMode};
 use crate::meta::{DeviceId, FileType, SetAttr, SetTime, Timestamp};
-use crate::op::{Op, OpenOptions, RenameFlags};
+use crate::op::{AccessMode, Op, OpenOptions, RenameFlags};
 use crate::xattr_name::XattrName;
 
 /// Sequences of one to [`Profile::ops_max`] operations.
@@ -22,7 +22,7 @@ pub fn ops(profile: &Profile) -> BoxedStrategy<Vec<Op>> {
 
 /// One operation. `Sync` is rare, as it is slow.
 pub fn op(profile: &Profile) -> BoxedStrategy<Op> {
-    prop_oneof![
+    let op = prop_oneof![
         20 => names(profile),
         10 => create(profile),
         10 => content(profile),
@@ -30,7 +30,11 @@ pub fn op(profile: &Profile) -> BoxedStrategy<Op> {
         8 => look(profile),
         10 => handles(profile),
     ]
-    .boxed()
+    .boxed();
+    match profile.callers {
+        true => super::callers::on_behalf(profile, op),
+        false => op,
+    }
 }
 
 /// Ways to open a file: sensible ones mostly, every combination sometimes.
@@ -95,9 +99,11 @@ fn data() -> BoxedStrategy<Vec<u8>> {
 }
 
 fn set_attr(profile: &Profile) -> BoxedStrategy<SetAttr> {
-    let modes = select(vec![
-        0o644u32, 0o600, 0o755, 0o4755, 0o2755, 0o1777, 0o6777, 0,
-    ]);
+    let mut modes = vec![0o644u32, 0o600, 0o755, 0o4755, 0o2755, 0o1777, 0o6777, 0];
+    if profile.callers {
+        modes.extend([0o777, 0o666, 0o2777, 0o2770, 0o750, 0o2644, 0o711]);
+    }
+    let modes = select(modes);
     let ids = select(profile.ids.clone());
     let time = prop_oneof![
         2 => Just(SetTime::Omit),
@@ -286,6 +292,7 @@ fn look(profile: &Profile) -> BoxedStrategy<Op> {
         20 => at.clone().prop_map(|(path, follow)| Op::Metadata { path, follow }),
         10 => path.clone().prop_map(|path| Op::ReadDir { path }),
         5 => path.clone().prop_map(|path| Op::ReadLink { path }),
+        5 => (path.clone(), access_mode()).prop_map(|(path, mode)| Op::Access { path, mode }),
         10 => (path, position(), length()).prop_map(
             |(path, offset, len)| Op::Read { path, offset, len }
         ),
@@ -297,6 +304,12 @@ fn look(profile: &Profile) -> BoxedStrategy<Op> {
         1 => Just(Op::Sync),
     ]
     .boxed()
+}
+
+fn access_mode() -> BoxedStrategy<AccessMode> {
+    (weighted(0.5), weighted(0.5), weighted(0.3))
+        .prop_map(|(read, write, execute)| AccessMode::new(read, write, execute))
+        .boxed()
 }
 
 fn handles(profile: &Profile) -> BoxedStrategy<Op> {
