@@ -104,19 +104,24 @@ backend_conformance!(directory_tmpfs, Shm);
 /// A backend that could fail at any call, and is told not to.
 struct Faultless<F>(F);
 
+fn faultless(subject: Subject) -> Subject {
+    let Subject { backend, guard } = subject;
+    let mut wrapped = Subject::new(FaultLayer::new(backend, &Faults::new()));
+    wrapped.guard = guard;
+    wrapped
+}
+
 impl<F: Factory> Factory for Faultless<F> {
     fn make(&self) -> Subject {
-        let Subject { backend, guard } = self.0.make();
-        let mut subject = Subject::new(FaultLayer::new(backend, &Faults::new()));
-        subject.guard = guard;
-        subject
+        faultless(self.0.make())
     }
 
     fn reopen(&self, subject: Subject) -> Option<Subject> {
-        let Subject { backend, guard } = self.0.reopen(subject)?;
-        let mut subject = Subject::new(FaultLayer::new(backend, &Faults::new()));
-        subject.guard = guard;
-        Some(subject)
+        self.0.reopen(subject).map(faultless)
+    }
+
+    fn try_reopen(&self, subject: Subject) -> Result<Option<Subject>, Errno> {
+        Ok(self.0.try_reopen(subject)?.map(faultless))
     }
 }
 
