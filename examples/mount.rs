@@ -12,8 +12,6 @@
 mod args;
 #[path = "mount/background.rs"]
 mod background;
-#[path = "mount/layers.rs"]
-mod layers;
 
 use std::process::ExitCode;
 
@@ -62,7 +60,10 @@ fn serve(
     }
     // Before there are other threads: they inherit it.
     signals.thread_block()?;
-    let union = layers::open(args)?;
+    let union = args.union.open()?;
+    for warning in union.warnings() {
+        eprintln!("mount: {warning}");
+    }
     let session = fuse::mount(&union, &args.mountpoint, &args.fuse)?;
     let unmounter = session.unmounter();
     std::thread::spawn(move || {

@@ -109,6 +109,20 @@ fn directories_equal_the_kernel_with_redirects_on_several_filesystems() {
     judge("dir redirects xfs over ext4", layout);
 }
 
+#[test]
+fn directories_equal_the_kernel_with_metacopy() {
+    judge(
+        "dir metacopy",
+        Layout::same(Fs::Ext4).options(&["metacopy=on"]),
+    );
+}
+
+#[test]
+fn directories_equal_the_kernel_with_metacopy_on_several_filesystems() {
+    let layout = mixed(Fs::Btrfs, &[Fs::Xfs, Fs::Btrfs]).options(&["metacopy=on"]);
+    judge("dir metacopy btrfs over xfs", layout);
+}
+
 /// Kernel, engine, kernel, ... on the same directories, against the kernel alone.
 fn hand_over(name: &'static str, layout: Layout) {
     let turns = |dirs: &Dirs, stack: &Rc<Stack>| {
@@ -135,6 +149,12 @@ fn directories_are_handed_over() {
 fn redirects_are_handed_over() {
     let layout = Layout::same(Fs::Ext4).options(&["redirect_dir=on"]);
     hand_over("dir handed over with redirects", layout);
+}
+
+#[test]
+fn metacopy_files_are_handed_over() {
+    let layout = Layout::same(Fs::Ext4).options(&["metacopy=on"]);
+    hand_over("dir handed over with metacopy", layout);
 }
 
 #[test]
@@ -173,6 +193,11 @@ fn memory_equals_the_kernel() {
 #[test]
 fn memory_equals_the_kernel_with_redirects() {
     judge_memory("memory redirects", &["redirect_dir=on"]);
+}
+
+#[test]
+fn memory_equals_the_kernel_with_metacopy() {
+    judge_memory("memory metacopy", &["metacopy=on"]);
 }
 
 /// Callers of mixed users, groups and capabilities, one after the other on one tree.

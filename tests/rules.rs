@@ -23,6 +23,8 @@ mod callers;
 mod copy_up;
 #[path = "rules/create.rs"]
 mod create;
+#[path = "rules/digests.rs"]
+mod digests;
 #[path = "rules/durability.rs"]
 mod durability;
 #[path = "rules/given.rs"]
@@ -39,6 +41,8 @@ mod inodes;
 mod live;
 #[path = "rules/lookup.rs"]
 mod lookup;
+#[path = "rules/metacopy.rs"]
+mod metacopy;
 #[path = "rules/mounts.rs"]
 mod mounts;
 #[path = "rules/moved.rs"]
@@ -53,6 +57,8 @@ mod options_random;
 mod permission;
 #[path = "rules/place.rs"]
 mod place;
+#[path = "rules/privilege.rs"]
+mod privilege;
 #[path = "rules/readdir.rs"]
 mod readdir;
 #[path = "rules/redirects.rs"]
@@ -81,3 +87,5 @@ mod whiteouts;
 mod workdir;
 #[path = "rules/xattrs.rs"]
 mod xattrs;
+#[path = "rules/xino.rs"]
+mod xino;

@@ -1,19 +1,22 @@
 //! The command line, in both of its forms.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use layerstack::MountOptions;
 use layerstack::fuse::FuseOptions;
 
 pub(crate) const USAGE: &str = "\
 usage: mount [--background] -o OPTIONS MOUNTPOINT
        mount SRC MOUNTPOINT [-o OPTIONS]
 OPTIONS: lowerdir=TOP:...:BOTTOM[,upperdir=DIR,workdir=DIR][,ro][,...], as for the kernel's
-         overlay mounts; without upperdir the mount is read-only";
+         overlay mounts; without upperdir the mount is read-only.
+         Besides: allow_other, no_passthrough, threads=N, fsname=NAME";
 
 pub(crate) struct Args {
-    /// Options of the union, one string.
-    pub(crate) options: Vec<String>,
+    /// The options of the union.
+    pub(crate) union: MountOptions,
     pub(crate) mountpoint: PathBuf,
     /// Return when the mount is live.
     pub(crate) background: bool,
@@ -29,108 +32,87 @@ impl Args {
         let mut fuse = FuseOptions::new();
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
-            let text = word.to_string_lossy().into_owned();
-            match text.as_str() {
-                "-h" | "--help" => return Ok(None),
-                "--background" => background = true,
+            match word.as_bytes() {
+                b"-h" | b"--help" => return Ok(None),
+                b"--background" => background = true,
                 // What mount(8) passes on to helpers, without meaning here.
-                "-s" | "-f" | "-n" | "-v" => {}
-                "-N" | "-t" => {
+                b"-s" | b"-f" | b"-n" | b"-v" => {}
+                b"-N" | b"-t" => {
                     words.next();
                 }
-                "-o" => {
-                    let list = words.next().ok_or("-o needs options")?;
-                    let list = list.into_string().map_err(|_| "options must be UTF-8")?;
-                    options.push(list);
-                }
-                _ if text.starts_with('-') && text.len() > 1 => {
-                    return Err(format!("unknown option {text}"));
+                b"-o" => options.push(words.next().ok_or("-o needs options")?),
+                [b'-', _, ..] => {
+                    return Err(format!("unknown option {}", word.display()));
                 }
                 _ => places.push(word),
             }
         }
-        let mountpoint = match places.len() {
-            1 => places.pop(),
-            2 => {
-                background = true;
-                let mountpoint = places.pop();
-                if let Some(source) = places.pop() {
-                    fuse = fuse.source(source.to_string_lossy());
-                }
-                mountpoint
-            }
-            _ => None,
+        let mut places = places.into_iter();
+        let (source, mountpoint) = match (places.next(), places.next(), places.next()) {
+            (Some(mountpoint), None, _) => (None, mountpoint),
+            (Some(source), Some(mountpoint), None) => (Some(source), mountpoint),
+            (None, ..) => return Err("MOUNTPOINT is missing".into()),
+            _ => return Err("too many words".into()),
         };
-        let mountpoint = mountpoint.ok_or("MOUNTPOINT is missing, or there are too many words")?;
-        let (options, fuse) = generic(&options.join(","), fuse);
+        if let Some(source) = source {
+            background = true;
+            fuse = fuse.source(source.to_string_lossy());
+        }
+        let (rest, fuse) = own(&options.join(OsStr::new(",")), fuse)?;
+        let (union, generic) = MountOptions::parse_command(rest).map_err(|e| e.to_string())?;
         Ok(Some(Args {
-            options,
+            union,
             mountpoint: mountpoint.into(),
             background,
-            fuse,
+            fuse: flags(&generic, fuse),
         }))
     }
 }
 
-/// Takes the options that are about the mount, not the union, out of a list; those without meaning
-/// here are dropped.
-fn generic(list: &str, mut fuse: FuseOptions) -> (Vec<String>, FuseOptions) {
-    let mut rest = Vec::new();
-    for word in split(list) {
-        match word.as_str() {
-            "" | "rw" | "defaults" | "async" | "sync" | "dirsync" | "atime" | "noatime"
-            | "relatime" | "norelatime" | "strictatime" | "nostrictatime" | "diratime"
-            | "nodiratime" | "lazytime" | "nolazytime" | "auto" | "noauto" | "user" | "nouser"
-            | "users" | "owner" | "group" | "_netdev" | "nofail" | "auto_unmount" | "silent"
-            | "loud" | "iversion" | "noiversion" | "mand" | "nomand" => {}
-            "dev" => fuse = fuse.dev(true),
-            "nodev" => fuse = fuse.dev(false),
-            "suid" => fuse = fuse.suid(true),
-            "nosuid" => fuse = fuse.suid(false),
-            "exec" => fuse = fuse.exec(true),
-            "noexec" => fuse = fuse.exec(false),
-            "ro" => {
-                fuse = fuse.read_only(true);
+/// Takes what is about serving, not the union, out of a list of options.
+fn own(list: &OsStr, mut fuse: FuseOptions) -> Result<(OsString, FuseOptions), String> {
+    let mut rest: Vec<&[u8]> = Vec::new();
+    for word in split(list.as_bytes()) {
+        let text = String::from_utf8_lossy(word);
+        match text.split_once('=') {
+            None if text == "allow_other" => fuse = fuse.allow_other(true),
+            None if text == "default_permissions" => fuse = fuse.default_permissions(true),
+            None if text == "no_passthrough" => fuse = fuse.passthrough(false),
+            None if text == "auto_unmount" => {}
+            Some(("threads", value)) => {
+                let threads = value.parse().map_err(|_| format!("bad option {text}"))?;
+                fuse = fuse.threads(threads);
             }
-            "allow_other" => fuse = fuse.allow_other(true),
-            "default_permissions" => fuse = fuse.default_permissions(true),
-            "no_passthrough" => fuse = fuse.passthrough(false),
-            other => {
-                if let Some(threads) = other.strip_prefix("threads=") {
-                    if let Ok(threads) = threads.parse() {
-                        fuse = fuse.threads(threads);
-                        continue;
-                    }
-                } else if let Some(source) = other.strip_prefix("fsname=") {
-                    fuse = fuse.source(source);
-                    continue;
-                } else if other.starts_with("subtype=")
-                    || other.starts_with("x-")
-                    || other.starts_with("comment=")
-                {
-                    continue;
-                }
-                rest.push(word);
-            }
+            Some(("fsname", value)) => fuse = fuse.source(value),
+            Some(("subtype", _)) => {}
+            _ => rest.push(word),
         }
     }
-    (rest, fuse)
+    Ok((OsString::from_vec(rest.join(&b',')), fuse))
 }
 
-/// Splits at commas; a backslash takes the next character as it is.
-fn split(list: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut chars = list.chars();
-    while let Some(c) = chars.next() {
-        match (c, words.last_mut()) {
-            (',', _) => words.push(String::new()),
-            ('\\', Some(last)) => {
-                last.push(c);
-                last.extend(chars.next());
-            }
-            (c, Some(last)) => last.push(c),
-            (_, None) => {}
-        }
-    }
-    words
+/// The flags of the mount among generic options; the others have no meaning here.
+fn flags(generic: &[OsString], fuse: FuseOptions) -> FuseOptions {
+    generic
+        .iter()
+        .fold(fuse, |fuse, word| match word.as_bytes() {
+            b"dev" => fuse.dev(true),
+            b"nodev" => fuse.dev(false),
+            b"suid" => fuse.suid(true),
+            b"nosuid" => fuse.suid(false),
+            b"exec" => fuse.exec(true),
+            b"noexec" => fuse.exec(false),
+            _ => fuse,
+        })
+}
+
+/// The words between commas; a backslash takes the next byte along.
+fn split(list: &[u8]) -> Vec<&[u8]> {
+    let mut escaped = false;
+    list.split(|byte| {
+        let ends = *byte == b',' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        ends
+    })
+    .collect()
 }

@@ -9,6 +9,7 @@ use crate::errno::Errno;
 use crate::fuse::convert;
 use crate::fuse::server::{Answer, Server};
 use crate::op::OpenOptions;
+use crate::overlay::file::File;
 
 thread_local! {
     /// A worker's buffer for reading, kept since fresh memory costs more than reading into it.
@@ -31,19 +32,14 @@ impl Server {
         options
     }
 
-    pub(super) fn open_file(
-        &self,
-        req: &Request,
-        ino: INodeNo,
-        flags: OpenFlags,
-    ) -> Answer<FileHandle> {
+    pub(super) fn open_file(&self, req: &Request, ino: INodeNo, flags: OpenFlags) -> Answer<File> {
         let inode = self.inode(ino)?;
         let options = Server::open_options(flags.0);
         let file = self.core.open_node(&inode, &options)?;
         if options.truncate {
             self.drop_set_id(req, &inode)?;
         }
-        Ok(FileHandle(self.files.add(file)))
+        Ok(file)
     }
 
     pub(super) fn read_file(&self, fh: FileHandle, offset: u64, size: u32, reply: ReplyData) {
@@ -58,7 +54,7 @@ impl Server {
             }
             let mut done = 0;
             while let Some(rest) = buffer.get_mut(done..size).filter(|rest| !rest.is_empty()) {
-                match file.try_read(rest, offset + done as u64) {
+                match file.file.try_read(rest, offset + done as u64) {
                     Ok(0) => break,
                     Ok(n) => done += n,
                     Err(e) => return reply.error(convert::errno(e.errno)),
@@ -78,11 +74,11 @@ impl Server {
     ) -> Answer<u32> {
         let file = self.file(fh)?;
         if flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
-            self.drop_set_id(req, file.inode())?;
+            self.drop_set_id(req, file.file.inode())?;
         }
         let mut done = 0;
         while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
-            match file.try_write(rest, offset + done as u64) {
+            match file.file.try_write(rest, offset + done as u64) {
                 Ok((0, _)) => break,
                 Ok((n, _)) => done += n,
                 Err(_) if done > 0 => break,
@@ -105,12 +101,13 @@ impl Server {
             ZERO_KEEP => AllocateMode::ZeroRangeKeepSize,
             _ => return Err(Errno::EOPNOTSUPP),
         };
-        Ok(self.file(fh)?.try_allocate(mode, offset, len)?)
+        Ok(self.file(fh)?.file.try_allocate(mode, offset, len)?)
     }
 
     /// `lseek(2)` for data and holes; the kernel does the rest.
     pub(super) fn seek(&self, fh: FileHandle, offset: i64, whence: i32) -> Answer<i64> {
-        let file = self.file(fh)?;
+        let handle = self.file(fh)?;
+        let file = &handle.file;
         let mut at = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
         let size = file.size()?;
         if at >= size {
@@ -140,7 +137,7 @@ impl Server {
     ) -> Answer<u32> {
         let (source, target) = (self.file(from.0)?, self.file(to.0)?);
         let len = len.min(u64::from(u32::MAX));
-        let done = target.copy_from(&source, from.1, to.1, len)?;
+        let done = target.file.copy_from(&source.file, from.1, to.1, len)?;
         u32::try_from(done).map_err(|_| Errno::EIO)
     }
 }

@@ -34,6 +34,7 @@ mod convert;
 mod data;
 mod device;
 mod handles;
+mod io;
 mod names;
 mod nodes;
 mod objects;

@@ -5,13 +5,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use fuser::{FileHandle, INodeNo, RenameFlags, Request};
+use fuser::{INodeNo, RenameFlags, Request};
 
 use crate::backend::NewKind;
 use crate::errno::Errno;
 use crate::fuse::convert;
 use crate::fuse::server::{Answer, Server, name};
 use crate::meta::{FileType, Metadata};
+use crate::overlay::file::File;
 use crate::overlay::inode::Inode;
 use crate::overlay::mutate::Spec;
 use crate::overlay::ops::Run;
@@ -92,7 +93,7 @@ impl Server {
         mode: u32,
         umask: u32,
         flags: i32,
-    ) -> Answer<(Arc<Inode>, Metadata, FileHandle)> {
+    ) -> Answer<(File, Metadata)> {
         let dir = self.inode(at.0)?;
         let name = name(at.1)?;
         let options = Server::open_options(flags).mode(mode & 0o7777);
@@ -105,10 +106,8 @@ impl Server {
             }
             created => created?,
         };
-        let inode = file.inode().clone();
-        let meta = self.metadata(&inode)?;
-        let handle = FileHandle(self.files.add(file));
-        Ok((inode, meta, handle))
+        let meta = self.metadata(file.inode())?;
+        Ok((file, meta))
     }
 
     pub(super) fn remove(&self, parent: INodeNo, raw: &OsStr, dir: bool) -> Answer<()> {

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::fuse::io::Io;
 use crate::overlay::inode::Inode;
 
 /// The root's number in the protocol, whatever its inode number is.
@@ -20,6 +21,7 @@ const OWN_NUMBERS: u64 = 1 << 63;
 struct Node {
     /// `None`: the number is only held, see [`Nodes::hold`].
     inode: Option<Arc<Inode>>,
+    io: Arc<Io>,
     /// How often the kernel was told of it and has not forgotten it.
     lookups: u64,
 }
@@ -61,6 +63,14 @@ impl Nodes {
         self.tables().nodes.get(&number)?.inode.clone()
     }
 
+    /// How the open handles of a node are served.
+    pub(super) fn io(&self, number: u64) -> Arc<Io> {
+        match self.tables().nodes.get(&number) {
+            Some(node) => node.io.clone(),
+            None => Arc::default(),
+        }
+    }
+
     /// The number of an object that the kernel knows, by the engine's id of it.
     pub(super) fn number(&self, id: u64) -> Option<u64> {
         if id == self.root.id {
@@ -92,6 +102,7 @@ impl Nodes {
         };
         let node = Node {
             inode: Some(inode.clone()),
+            io: Arc::default(),
             lookups: 1,
         };
         tables.nodes.insert(number, node);
@@ -108,6 +119,7 @@ impl Nodes {
         let mut tables = self.tables();
         let node = tables.nodes.entry(number).or_insert(Node {
             inode: None,
+            io: Arc::default(),
             lookups: 0,
         });
         node.lookups = node.lookups.saturating_add(1);

@@ -49,7 +49,7 @@ impl Server {
         len: u64,
     ) -> Answer<()> {
         match fh.and_then(|fh| self.files.get(fh.0)) {
-            Some(file) => file.try_set_len(len)?,
+            Some(handle) => handle.file.try_set_len(len)?,
             None => self.core.truncate_inode(inode, len)?,
         }
         self.drop_set_id(req, inode)

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -19,11 +20,11 @@ use fuser::{
 use crate::errno::Errno;
 use crate::fuse::convert;
 use crate::fuse::handles::{Handles, Stream};
+use crate::fuse::io::Handle;
 use crate::fuse::nodes::Nodes;
 use crate::fuse::options::FuseOptions;
 use crate::meta::Metadata;
 use crate::overlay::core::Core;
-use crate::overlay::file::File;
 use crate::overlay::inode::Inode;
 use crate::overlay::watch::CopiedUp;
 use crate::path::Name;
@@ -43,11 +44,13 @@ const TRANSFER_BYTES_MAX: u32 = 1 << 20;
 pub(super) struct Server {
     pub(super) core: Arc<Core>,
     pub(super) nodes: Nodes,
-    pub(super) files: Handles<File>,
+    pub(super) files: Handles<Handle>,
     pub(super) streams: Handles<Stream>,
     pub(super) options: FuseOptions,
     /// What was copied up, since the kernel was last told.
     copied_up: Arc<CopiedUp>,
+    /// Files of layers may be registered with the kernel.
+    passes: AtomicBool,
     /// For telling the kernel what to forget; set before the first request is served.
     pub(super) notifier: Arc<OnceLock<Notifier>>,
 }
@@ -60,6 +63,7 @@ impl Server {
             core,
             files: Handles::default(),
             streams: Handles::default(),
+            passes: AtomicBool::new(false),
             options,
             notifier: Arc::default(),
         }
@@ -69,7 +73,15 @@ impl Server {
         self.nodes.get(number.0).ok_or(Errno::ESTALE)
     }
 
-    pub(super) fn file(&self, handle: FileHandle) -> Answer<Arc<File>> {
+    pub(super) fn passes(&self) -> bool {
+        self.passes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn stop_passing(&self) {
+        self.passes.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn file(&self, handle: FileHandle) -> Answer<Arc<Handle>> {
         self.files.get(handle.0).ok_or(Errno::EBADF)
     }
 
@@ -110,12 +122,18 @@ impl Server {
         let number = self.nodes.adopt(inode, shown);
         Told {
             attr: convert::attr(meta, number),
-            // Attributes under another number than the object's own must not be kept.
-            attr_time: match number == shown {
-                true => self.options.cache,
-                false => Duration::ZERO,
-            },
+            attr_time: self.attr_time(number, shown),
+            number,
             generation: Generation(inode.id),
+        }
+    }
+
+    /// Attributes under another number than the object's own must not be kept, nor those that can
+    /// change without the kernel's noticing.
+    pub(super) fn attr_time(&self, number: u64, shown: u64) -> Duration {
+        match number == shown && !self.nodes.io(number).is_written_past() {
+            true => self.options.cache,
+            false => Duration::ZERO,
         }
     }
 
@@ -139,12 +157,12 @@ impl Server {
         }
     }
 
-    fn reply_attr(&self, answer: Answer<Metadata>, reply: ReplyAttr) {
+    fn reply_attr(&self, ino: INodeNo, answer: Answer<Metadata>, reply: ReplyAttr) {
         self.tell_copied_up();
         match answer {
             Ok(meta) => {
                 let attr = convert::attr(&meta, self.shown_number(&meta));
-                reply.attr(&self.options.cache, &attr);
+                reply.attr(&self.attr_time(ino.0, ino.0), &attr);
             }
             Err(e) => reply.error(convert::errno(e)),
         }
@@ -153,9 +171,21 @@ impl Server {
 
 /// What the kernel is told of a node.
 struct Told {
+    number: u64,
     attr: FileAttr,
     attr_time: Duration,
     generation: Generation,
+}
+
+/// The kernel refuses a handle that is passed through and has any flag about pages.
+const PASSED: FopenFlags = FopenFlags::empty();
+
+/// Whether the kernel may keep the pages that it has of a file.
+fn page_flags(keeps_pages: bool) -> FopenFlags {
+    match keeps_pages {
+        true => FopenFlags::FOPEN_KEEP_CACHE,
+        false => FopenFlags::empty(),
+    }
 }
 
 fn reply_xattr(answer: Answer<Vec<u8>>, size: u32, reply: ReplyXattr) {
@@ -197,6 +227,11 @@ impl Filesystem for Server {
             let _ = config.set_max_readahead(largest);
         }
         let _ = config.set_max_background(64);
+        // One level: files of layers that lie on no stacked filesystem.
+        let passes = self.options.passthrough
+            && config.set_max_stack_depth(1).is_ok()
+            && config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok();
+        self.passes.store(passes, Ordering::Relaxed);
         Ok(())
     }
 
@@ -222,7 +257,7 @@ impl Filesystem for Server {
 
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
         let meta = self.inode(ino).and_then(|inode| self.metadata(&inode));
-        self.reply_attr(meta, reply);
+        self.reply_attr(ino, meta, reply);
     }
 
     fn setattr(
@@ -259,7 +294,7 @@ impl Filesystem for Server {
             }
             self.metadata(&inode)
         });
-        self.reply_attr(done, reply);
+        self.reply_attr(ino, done, reply);
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
@@ -341,9 +376,18 @@ impl Filesystem for Server {
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let opened = self.open_file(req, ino, flags);
         self.tell_copied_up();
-        match opened {
-            Ok(handle) => reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE),
-            Err(e) => reply.error(convert::errno(e)),
+        let file = match opened {
+            Ok(file) => file,
+            Err(e) => return reply.error(convert::errno(e)),
+        };
+        let writes = flags.0 & libc::O_ACCMODE != libc::O_RDONLY;
+        let io = self.nodes.io(ino.0);
+        let way = self.way(file, io, writes, |fd| reply.open_backing(fd));
+        let flags = page_flags(way.keeps_pages);
+        let (handle, backing) = self.register(way);
+        match backing {
+            Some(backing) => reply.opened_passthrough(handle, PASSED, &backing),
+            None => reply.opened(handle, flags),
         }
     }
 
@@ -359,13 +403,22 @@ impl Filesystem for Server {
     ) {
         let created = self.create_file(req, (parent, raw), mode, umask, flags);
         self.tell_copied_up();
-        match created {
-            Ok((inode, meta, handle)) => {
-                let told = self.entry(&inode, &meta);
-                let flags = FopenFlags::FOPEN_KEEP_CACHE;
-                reply.created(&told.attr_time, &told.attr, told.generation, handle, flags);
+        let (file, meta) = match created {
+            Ok(created) => created,
+            Err(e) => return reply.error(convert::errno(e)),
+        };
+        let told = self.entry(file.inode(), &meta);
+        let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
+        let io = self.nodes.io(told.number);
+        let way = self.way(file, io, writes, |fd| reply.open_backing(fd));
+        let flags = page_flags(way.keeps_pages);
+        let (handle, backing) = self.register(way);
+        let (time, attr, generation) = (&told.attr_time, &told.attr, told.generation);
+        match backing {
+            Some(backing) => {
+                reply.created_passthrough(time, attr, generation, handle, PASSED, &backing);
             }
-            Err(e) => reply.error(convert::errno(e)),
+            None => reply.created(time, attr, generation, handle, flags),
         }
     }
 
@@ -423,7 +476,11 @@ impl Filesystem for Server {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        drop(self.files.remove(fh.0));
+        if let Some(handle) = self.files.remove(fh.0)
+            && handle.writes_past()
+        {
+            self.forget_attr(handle.file.inode());
+        }
         reply.ok();
     }
 
@@ -435,7 +492,7 @@ impl Filesystem for Server {
         datasync: bool,
         reply: ReplyEmpty,
     ) {
-        let sync = || Ok(self.file(fh)?.try_sync(datasync)?);
+        let sync = || Ok(self.file(fh)?.file.try_sync(datasync)?);
         self.reply_empty(sync(), reply);
     }
 

@@ -30,7 +30,7 @@ impl Session {
         options: &FuseOptions,
     ) -> Result<Session> {
         // Without an upper the kernel itself refuses every change, as it does for an overlay mount.
-        let read_only = options.read_only || core.upper.is_none();
+        let read_only = options.read_only || core.options.read_only || core.upper.is_none();
         let options = &options.clone().read_only(read_only);
         let (fd, mounted) = device::mount(mountpoint, options)?;
         let server = Server::new(core, options.clone());

@@ -156,7 +156,8 @@ impl Server {
         generation: Option<u64>,
     ) -> bool {
         let generation = fuser::Generation(generation.unwrap_or(0));
-        reply.add(attr.ino, at, name, &self.options.cache, attr, generation)
+        let time = self.attr_time(attr.ino.0, attr.ino.0);
+        reply.add(attr.ino, at, name, &time, attr, generation)
     }
 }
 

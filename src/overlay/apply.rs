@@ -186,21 +186,26 @@ fn file_op(overlay: &Overlay, file: &File, op: &Op) -> Result<Outcome> {
     }
 }
 
+/// Bytes read at a time: the length may be any number, and a file may hold more than its size says
+/// (rule R176).
+const READ_PIECE_BYTES: usize = 128 << 10;
+
 /// Reads up to `len` bytes at `offset`, fewer at the end of the file.
 fn read(file: &File, offset: u64, len: u64) -> Result<Vec<u8>> {
-    let size = file.metadata()?.size.saturating_sub(offset);
-    let want = len.min(READ_BYTES_MAX).min(size);
-    let mut data = vec![0; usize::try_from(want).unwrap_or(0)];
+    let want = usize::try_from(len.min(READ_BYTES_MAX)).unwrap_or(0);
+    let mut data = Vec::new();
     let mut done = 0;
     loop {
+        data.resize(want.min(done + READ_PIECE_BYTES), 0);
         let rest = data.get_mut(done..).unwrap_or_default();
-        let n = file.read_at(rest, offset + done as u64)?;
-        done += n;
-        if n == 0 || done == data.len() {
-            data.truncate(done);
-            return Ok(data);
+        // Once at least: a file that must not be read says so.
+        match file.read_at(rest, offset + done as u64)? {
+            0 => break,
+            n => done += n,
         }
     }
+    data.truncate(done);
+    Ok(data)
 }
 
 fn path_op(overlay: &Overlay, op: &Op) -> Result<Outcome> {

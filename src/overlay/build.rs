@@ -10,7 +10,7 @@ use crate::meta::{InodeFlags, Metadata, Timestamp};
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::{Inode, Lower, Place as InodePlace};
 use crate::path::Name;
-use crate::rules::copy_up;
+use crate::rules::copy_up::{self, Data};
 use crate::rules::origin::{self, Origin};
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::rules::xattr;
@@ -19,22 +19,14 @@ use crate::xattr_name::{OverlayAttr, XattrName};
 /// What happens to the engine's state once a step has been executed. Given the bound objects.
 pub(crate) type Effect = Box<dyn FnOnce(&[Option<NodeRef>]) + Send>;
 
-/// How much of a file is to be copied up.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Data {
-    /// All of it.
-    Full,
-    /// Nothing: it is about to be truncated (rule R195).
-    Truncate,
-}
-
-/// The copy-up of one object within a plan.
+/// The copy-up of one object within a plan, or bringing its data.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) inode: Arc<Inode>,
     pub(crate) data: Data,
     pub(crate) object: Obj,
-    pub(crate) temp: Name,
+    /// Its name in the work directory; `None` for data brought into an upper file.
+    pub(crate) temp: Option<Name>,
     /// Its staging steps.
     pub(crate) steps: std::ops::Range<usize>,
     /// Data are copied, so it must be staged with no lock held.
@@ -49,8 +41,8 @@ pub(crate) struct Staged {
     pub(crate) inode: u64,
     pub(crate) data: Data,
     pub(crate) node: NodeRef,
-    /// Its name in the work directory, if it has one.
-    pub(crate) temp: Name,
+    /// Its name in the work directory, if it has one there; `None` for data brought into an upper file.
+    pub(crate) temp: Option<Name>,
 }
 
 /// A plan in the making.
@@ -67,6 +59,8 @@ pub(crate) struct Build<'a> {
     staged: &'a [Staged],
     uppers: HashMap<u64, Obj>,
     impure: HashSet<u64>,
+    /// Files that the plan copies up (true: without data) or brings data into (false).
+    pub(crate) metacopy: HashMap<u64, bool>,
     work: Option<Obj>,
 }
 
@@ -83,6 +77,7 @@ impl<'a> Build<'a> {
             staged,
             uppers: HashMap::new(),
             impure: HashSet::new(),
+            metacopy: HashMap::new(),
             work: None,
         }
     }
@@ -127,8 +122,24 @@ impl<'a> Build<'a> {
     }
 
     /// The upper object of `inode`, copied up first if it is not in the upper (rules R112, R194 to
-    /// R217): the topmost missing ancestor first.
+    /// R217), with at least so much of its data.
     pub(crate) fn upper(&mut self, inode: &Arc<Inode>, data: Data) -> Res<Obj> {
+        self.core.check_data(&inode.state())?;
+        let object = self.upper_object(inode, data)?;
+        if data != Data::Attributes && self.lacks_data(inode) {
+            self.promote(inode, object)?;
+        }
+        Ok(object)
+    }
+
+    /// Whether data were brought into the upper file before the plan was (re)built.
+    pub(crate) fn is_promoted(&self, inode: &Inode) -> bool {
+        let done = |s: &&Staged| s.inode == inode.id && s.temp.is_none();
+        self.staged.iter().any(|s| done(&s))
+    }
+
+    /// As [`Build::upper`], whatever its data are. Copies up the topmost missing ancestor first.
+    pub(crate) fn upper_object(&mut self, inode: &Arc<Inode>, data: Data) -> Res<Obj> {
         let mut missing = Vec::new();
         let mut at = inode.clone();
         let mut obj = loop {
@@ -243,18 +254,27 @@ impl<'a> Build<'a> {
         let meta = lower.node.metadata().in_layer(layer)?;
         let path = inode.path();
         let source = self.object(layer, path.clone(), Some(lower.node.clone()));
-        let earlier = self
-            .staged
-            .iter()
-            .find(|s| s.inode == inode.id && s.data == data)
-            .cloned();
-        let temp = match &earlier {
-            Some(staged) => staged.temp.clone(),
-            None => core.temp_name()?,
+        let data = data.settle(inode.file_type, core.features);
+        let data_source = match state.metacopy && data == Data::Full {
+            false => source,
+            true => {
+                let (node, layer) = core.data_node(&state)?;
+                self.object(layer, path.clone(), Some(node))
+            }
         };
+        let earlier = self.staged.iter().find_map(|s| {
+            let temp = s.temp.clone().filter(|_| s.inode == inode.id);
+            temp.filter(|_| s.data == data).map(|temp| (temp, s))
+        });
+        let (temp, node) = match earlier {
+            Some((temp, staged)) => (temp, Some(staged.node.clone())),
+            None => (core.temp_name()?, None),
+        };
+        let staged = node.is_some();
         let (flags, stores) = (core.flags(inode)?, core.stores_overlay_attrs());
         let facts = copy_up::Facts {
             source,
+            data_source,
             target: self.link_target(&lower, &meta)?,
             xattrs: self.xattrs_to_copy(&lower.node, layer)?,
             origin: self.origin(&lower, &meta)?,
@@ -272,10 +292,9 @@ impl<'a> Build<'a> {
             work: self.work()?,
             temp: temp.clone(),
             tmpfile: core.upper()?.capabilities().tmpfile,
-            truncate: data == Data::Truncate && meta.is_file(),
+            data,
             fsync: core.features.fsync,
         };
-        let node = earlier.as_ref().map(|s| s.node.clone());
         let object = self.object(LayerId::Upper, path, node);
         let planned = copy_up::plan(&mut self.plan, object, &facts);
         if let Some(step) = planned.impure {
@@ -293,16 +312,19 @@ impl<'a> Build<'a> {
             inode: inode.clone(),
             data,
             object,
-            temp,
+            temp: Some(temp),
             steps: staging,
             heavy,
-            staged: earlier.is_some(),
+            staged,
         });
+        let metacopy = inode.file_type.is_file() && data == Data::Attributes;
+        self.metacopy.insert(inode.id, metacopy);
         let (copied, watchers) = (inode.clone(), core.watchers.clone());
         self.then(planned.publish, move |bound| {
             let node = bound.get(object.0).cloned().flatten();
             copied.update(|s| {
                 s.upper = node;
+                (s.metacopy, s.digest) = (metacopy, None);
                 s.origin_mark |= copied.is_dir();
                 s.origin_recorded = true;
                 s.impure = false;

@@ -418,6 +418,7 @@ fn root_inode(
         metacopy: false,
         hard_linked: false,
         redirect: None,
+        digest: None,
     };
     Ok(Inode::new(
         1,

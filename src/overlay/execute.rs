@@ -150,10 +150,10 @@ impl Core {
             if is_used {
                 continue;
             }
-            if let (Ok(upper), Ok(work)) = (self.upper(), self.work()) {
+            if let (Ok(upper), Ok(work), Some(temp)) = (self.upper(), self.work(), &copy.temp) {
                 // An unnamed file has no such name and goes with its last handle; anything else that
                 // cannot be removed is swept when the work directory is next opened.
-                let _ = upper.remove(At::new(work, &copy.temp), RemoveKind::NonDirectory);
+                let _ = upper.remove(At::new(work, temp), RemoveKind::NonDirectory);
             }
         }
     }
@@ -308,7 +308,13 @@ impl<'a> Run<'a> {
             Step::Whiteout { at } => {
                 upper.whiteout(self.at(at)?).in_layer(LayerId::Upper)?;
             }
-            Step::CopyData { from, to, size, .. } => self.copy_data(*from, *to, *size)?,
+            Step::CopyData {
+                from,
+                to,
+                size,
+                keep_size,
+                ..
+            } => self.copy_data(*from, *to, *size, *keep_size)?,
             Step::CopyXattrs { from, to, names } => self.copy_xattrs(upper, *from, *to, names)?,
             Step::SetXattr {
                 object,
@@ -415,7 +421,7 @@ impl<'a> Run<'a> {
     }
 
     /// Copies the data of a file, extent by extent, holes left out (rules R228 to R230).
-    fn copy_data(&self, from: Obj, to: Obj, size: u64) -> Res<()> {
+    fn copy_data(&self, from: Obj, to: Obj, size: u64, keep_size: bool) -> Res<()> {
         let layer = self.layer(from);
         let path = self
             .plan
@@ -448,7 +454,7 @@ impl<'a> Run<'a> {
             copier.copy(&*source, layer, &*target, extent)?;
         }
         self.core.meter.spend_data(copier.done);
-        if end < size || copier.done == 0 {
+        if !keep_size && (end < size || copier.done == 0) {
             target.set_len(size).in_layer(LayerId::Upper)?;
         }
         Ok(())

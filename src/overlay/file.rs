@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::backend::{Access, AllocateMode, LayerFile};
+use crate::backend::{Access, AllocateMode, LayerFile, SyncScope};
 use crate::errno::Errno;
 use crate::error::{LayerId, Result};
 use crate::meta::{Metadata, SetAttr};
@@ -69,7 +69,7 @@ impl File {
             (false, true) => Access::Write,
             _ => Access::Read,
         };
-        let real = open_real(&inode, access)?;
+        let real = open_real(&core, &inode, access)?;
         let open = Open {
             inode,
             real: RwLock::new(real),
@@ -97,7 +97,7 @@ impl File {
         let real = if self.open.write {
             self.real()?
         } else {
-            open_real(&self.open.inode, Access::Write)?
+            open_real(&self.core, &self.open.inode, Access::Write)?
         };
         self.core.drop_privileges(&self.open.inode)?;
         real.file.set_len(0).in_layer(real.layer)
@@ -125,10 +125,10 @@ impl File {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        if real.layer == LayerId::Upper || self.open.inode.upper().is_none() {
+        if real.layer == LayerId::Upper || !self.open.inode.state().has_upper_data() {
             return Ok(real);
         }
-        let fresh = open_real(&self.open.inode, Access::Read)?;
+        let fresh = open_real(&self.core, &self.open.inode, Access::Read)?;
         *self
             .open
             .real
@@ -317,10 +317,20 @@ impl File {
 
     pub(crate) fn try_sync(&self, data_only: bool) -> Res<()> {
         let real = self.real()?;
-        if real.layer != LayerId::Upper || !self.core.features.fsync.syncs() {
+        if !self.core.features.fsync.syncs() {
             return Ok(());
         }
-        real.file.sync(data_only).in_layer(real.layer)
+        if real.layer == LayerId::Upper {
+            return real.file.sync(data_only).in_layer(real.layer);
+        }
+        match self.open.inode.upper() {
+            // Attributes without data.
+            Some(node) if !data_only => {
+                let upper = self.core.upper()?;
+                upper.sync(SyncScope::Node(&node)).in_layer(LayerId::Upper)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A duplicate of the descriptor of the real file, where there is one. It stays on that file: what
@@ -349,15 +359,11 @@ impl File {
     }
 }
 
-fn open_real(inode: &Inode, access: Access) -> Res<Real> {
+/// Opens the file that holds the data.
+fn open_real(core: &Core, inode: &Inode, access: Access) -> Res<Real> {
     let state = inode.state();
-    let (node, layer) = match &state.upper {
-        Some(upper) if !state.metacopy => (upper.clone(), LayerId::Upper),
-        _ => {
-            let lower = state.lowers.last().ok_or(Errno::ENOENT)?;
-            (lower.node.clone(), LayerId::Lower(lower.layer))
-        }
-    };
+    core.check_data(&state)?;
+    let (node, layer) = core.data_node(&state)?;
     if access != Access::Read && layer != LayerId::Upper {
         return Err(Errno::EROFS.into());
     }

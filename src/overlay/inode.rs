@@ -47,12 +47,14 @@ pub(crate) struct State {
     pub(crate) origin_recorded: bool,
     /// A lower in the stack is marked as holding xattr whiteouts.
     pub(crate) xattr_whiteouts: bool,
-    /// The upper file has no data; they are in the last of `lowers`.
+    /// The file that gives the attributes has no data; they are in the last of `lowers`.
     pub(crate) metacopy: bool,
     /// `lowers[0]` of a non-directory has several names, so it is no origin (rule R255).
     pub(crate) hard_linked: bool,
     /// The redirect of the upper directory or metacopy.
     pub(crate) redirect: Option<Arc<[u8]>>,
+    /// What the metacopy says of the digest of its data.
+    pub(crate) digest: Option<Arc<[u8]>>,
 }
 
 impl State {
@@ -69,6 +71,11 @@ impl State {
             Some(_) => !self.lowers.is_empty() && (is_dir || self.metacopy),
             None => self.lowers.len() > 1,
         }
+    }
+
+    /// The data of a file are in the upper.
+    pub(crate) fn has_upper_data(&self) -> bool {
+        self.upper.is_some() && !self.metacopy
     }
 
     /// A directory read through the merge path (rules R080, R095).

@@ -13,8 +13,9 @@ use crate::path::Name;
 use crate::rules::config::UuidMode;
 use crate::rules::origin::{self, Decoded};
 use crate::rules::resolve::{Attrs, Fact, Lookup, Observed, Position};
+use crate::rules::verity;
 use crate::rules::whiteout::{LowerFact, lower_fact, lower_positive};
-use crate::xattr_name::OverlayAttr;
+use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
 /// What a name stands for in the merged tree.
 #[derive(Clone, Debug)]
@@ -214,15 +215,20 @@ impl Core {
                 impure = value.as_deref() == Some(b"y");
             }
         }
+        let digest = lookup.metacopy_value.as_deref().and_then(verity::digest_of);
         let state = State {
             opaque: upper.is_some() && is_dir && upper_opaque,
             impure,
             origin_mark,
             origin_recorded: false,
             xattr_whiteouts: lookup.xattr_whiteouts,
-            metacopy: upper.is_some() && upper_metacopy,
+            metacopy: match &upper {
+                Some(_) => upper_metacopy,
+                None => !is_dir && lowers.len() > 1,
+            },
             hard_linked: !is_dir && first_meta.as_ref().is_some_and(|m| m.nlink > 1),
             redirect: upper_redirect.map(Arc::from),
+            digest: digest.map(Arc::from),
             upper: upper.map(|(node, _)| node),
             lowers: lowers.into(),
         };
@@ -308,7 +314,11 @@ impl Core {
                 Ok(None)
             }
         };
-        let metacopy = read(wants.metacopy, OverlayAttr::Metacopy)?;
+        let metacopy = match read(wants.metacopy, OverlayAttr::Metacopy) {
+            // A file that the mounter may not read: nothing can be told of it (rule R181).
+            Err(e) if e.errno == Errno::EACCES && self.namespace == XattrNamespace::User => None,
+            answer => answer?,
+        };
         let redirect = wants.redirect && (meta.is_dir() || metacopy.is_some());
         let attrs = Attrs {
             opaque: read(wants.opaque, OverlayAttr::Opaque)?,

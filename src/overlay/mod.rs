@@ -28,6 +28,7 @@ pub(crate) mod paths;
 pub(crate) mod peek;
 pub(crate) mod permission;
 pub(crate) mod planning;
+pub(crate) mod promote;
 pub(crate) mod read;
 pub(crate) mod reading;
 pub(crate) mod renaming;

@@ -9,14 +9,16 @@ use crate::backend::{NewKind, NewNode, NodeRef, XattrMode};
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::{FileType, InodeFlags, SetAttr};
-use crate::overlay::build::{Build, Data};
+use crate::overlay::build::Build;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::{Inode, Place as InodePlace, State, path_of};
 use crate::overlay::lookup::Found;
 use crate::path::Name;
 use crate::rules::attr::Change;
+use crate::rules::copy_up::Data;
 use crate::rules::permission::{self, Mask};
 use crate::rules::plan::{Obj, Place, Role, Step};
+use crate::rules::redirect::Form;
 use crate::rules::{attr, create, remove, xattr};
 use crate::xattr_name::XattrName;
 
@@ -127,7 +129,7 @@ impl Build<'_> {
             return Err(Fail::rule(Errno::EPERM, "R084"));
         }
         let (node, xattrs) = self.core.born(dir, spec)?;
-        let upper_dir = self.upper(dir, Data::Full)?;
+        let upper_dir = self.upper(dir, Data::Attributes)?;
         let temp = self.temp()?;
         let file_type = spec.kind.file_type();
         let object = self.object(LayerId::Upper, path_of(dir, name), None);
@@ -170,6 +172,7 @@ impl Build<'_> {
             metacopy: false,
             hard_linked: false,
             redirect: None,
+            digest: None,
         };
         let inode = Inode::new(self.core.new_id(), file_type, state, InodePlace::Gone(None));
         let _ = inode.origin.set(None);
@@ -190,7 +193,7 @@ impl Build<'_> {
                 mode,
             },
         )?;
-        let upper_dir = self.upper(dir, Data::Full)?;
+        let upper_dir = self.upper(dir, Data::Attributes)?;
         let object = self.object(LayerId::Upper, "(unnamed)".into(), None);
         let first = Step::Tmpfile {
             dir: upper_dir,
@@ -218,8 +221,11 @@ impl Build<'_> {
     /// Gives `source` one more name (rules R134 to R138).
     pub(crate) fn link(&mut self, source: &Arc<Inode>, target: &Target) -> Res<()> {
         let unnamed = matches!(source.place(), InodePlace::Gone(None));
-        let object = self.upper(source, Data::Full)?;
-        let upper_dir = self.upper(&target.dir, Data::Full)?;
+        let object = self.upper(source, Data::Attributes)?;
+        let upper_dir = self.upper(&target.dir, Data::Attributes)?;
+        if self.lacks_data(source) && !self.set_redirect(source, object, Form::Absolute) {
+            return Ok(());
+        }
         if self.will_have_origin(source)? {
             self.mark_impure(&target.dir, upper_dir);
         }
@@ -289,7 +295,7 @@ impl Build<'_> {
             }
             whiteouts = emptiness.upper_whiteouts;
         }
-        let upper_dir = self.upper(&target.dir, Data::Full)?;
+        let upper_dir = self.upper(&target.dir, Data::Attributes)?;
         let place = Place {
             dir: upper_dir,
             name: target.name.clone(),
@@ -369,7 +375,7 @@ impl Build<'_> {
         let (_, _, meta) = self.core.real(inode)?;
         let attr = attr::normalize(&meta, change, self.core.caller())
             .map_err(|e| Fail::rule(e, "R286"))?;
-        let object = self.upper(inode, Data::Full)?;
+        let object = self.upper(inode, Data::Attributes)?;
         self.plan.push(Role::Commit, Step::SetAttr { object, attr });
         Ok(())
     }
@@ -449,7 +455,11 @@ impl Build<'_> {
                 return Err(Fail::rule(Errno::ENODATA, "R202"));
             }
         }
-        let object = self.upper(inode, Data::Full)?;
+        let object = match state.upper {
+            // Its data need not be usable.
+            Some(_) => self.upper_object(inode, Data::Attributes)?,
+            None => self.upper(inode, Data::Attributes)?,
+        };
         if let Some(attr) = clears_set_gid {
             self.plan
                 .push(Role::Neutral, Step::SetAttr { object, attr });

@@ -216,8 +216,10 @@ struct StackFile {
 impl StackFile {
     fn current(&self) -> Result<Arc<dyn LayerFile>> {
         let StackNode { core, inode } = &self.node;
+        let state = inode.state();
         let (real, _) = core
-            .data_node(&inode.state())
+            .check_data(&state)
+            .and_then(|()| core.data_node(&state))
             .map_err(|e| outward(e, inode, "read"))?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         match &*open {

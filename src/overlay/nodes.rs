@@ -9,13 +9,12 @@ use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::Metadata;
 use crate::op::OpenOptions;
-use crate::overlay::build::Data;
 use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::file::File;
 use crate::overlay::inode::Inode;
-use crate::overlay::lookup::Found;
 use crate::overlay::mutate::{Spec, Target};
 use crate::path::Name;
+use crate::rules::copy_up::Data;
 use crate::rules::open;
 use crate::xattr_name::XattrName;
 
@@ -27,13 +26,11 @@ impl Core {
         name: &Name,
     ) -> Res<Option<(Arc<Inode>, Metadata)>> {
         let _tree = self.read();
-        match self.lookup(dir, name)? {
-            Found::Inode(inode) => {
-                let meta = self.metadata(&inode)?;
-                Ok(Some((inode, meta)))
-            }
-            Found::Nothing { .. } => Ok(None),
-        }
+        let Some(found) = self.peek(dir, name)? else {
+            return Ok(None);
+        };
+        let meta = self.shown_metadata(&found.inode, &found.state, found.real)?;
+        Ok(Some((found.inode, meta)))
     }
 
     fn free_name(&self, dir: &Arc<Inode>, name: &Name) -> Res<Target> {
@@ -77,7 +74,7 @@ impl Core {
         options: &OpenOptions,
     ) -> Res<File> {
         self.permit_open(inode, options)?;
-        if open::copies_up(options) && inode.upper().is_none() {
+        if open::copies_up(options) && !inode.state().has_upper_data() {
             let data = match options.truncate {
                 true => Data::Truncate,
                 false => Data::Full,

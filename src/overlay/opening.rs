@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::backend::NewKind;
 use crate::errno::Errno;
 use crate::op::OpenOptions;
-use crate::overlay::build::{Build, Data};
+use crate::overlay::build::Build;
 use crate::overlay::core::{Core, Res};
 use crate::overlay::file::File;
 use crate::overlay::inode::Inode;
@@ -14,6 +14,7 @@ use crate::overlay::lookup::Found;
 use crate::overlay::mutate::{Spec, Target};
 use crate::overlay::paths::Follow;
 use crate::rules::attr::Change;
+use crate::rules::copy_up::Data;
 use crate::rules::open;
 
 impl Core {
@@ -63,7 +64,7 @@ impl Core {
             // The common case needs no exclusive access.
             let tree = self.read();
             let inode = self.existing(base, path, options)?;
-            if !open::copies_up(options) || inode.upper().is_some() {
+            if !open::copies_up(options) || inode.state().has_upper_data() {
                 drop(tree);
                 return Ok(Opened::Existing(inode));
             }

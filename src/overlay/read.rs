@@ -81,6 +81,11 @@ impl Core {
             volatile_ino: inode.id,
         });
         (meta.ino, meta.nlink, meta.dev) = (ino, nlink, self.device(device));
+        if state.metacopy {
+            // What it takes is what its data take (rule R259).
+            let (data, layer) = self.data_node(state)?;
+            meta.blocks = data.metadata().in_layer(layer)?.blocks;
+        }
         Ok(meta)
     }
 

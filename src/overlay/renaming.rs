@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::errno::Errno;
 use crate::op::RenameFlags;
-use crate::overlay::build::{Build, Data};
+use crate::overlay::build::Build;
 use crate::overlay::core::{Fail, Res};
 use crate::overlay::inode::{Inode, Place as InodePlace};
 use crate::overlay::mutate::{Target, becomes_merged, unname};
+use crate::rules::copy_up::Data;
 use crate::rules::permission::Mask;
 use crate::rules::plan::{Obj, Place};
 use crate::rules::redirect::{self, Form, Level};
@@ -50,7 +51,7 @@ impl Build<'_> {
             side.merged_or_lower = state.upper.is_none() || state.is_merged(side.is_dir);
             side.pure_upper = state.upper.is_some() && state.is_pure_upper();
             side.opaque = state.opaque;
-            side.metacopy = state.metacopy;
+            side.metacopy = self.will_lack_data(inode);
             side.hard_linked = state.hard_linked;
         }
         Ok(side)
@@ -143,9 +144,9 @@ impl Build<'_> {
             // Clearing the target comes first, and its failure is `EIO`.
             self.unstorable = Errno::EXDEV;
         }
-        let old_obj = self.upper(&source, Data::Full)?;
-        let new_dir = self.upper(&new.dir, Data::Full)?;
-        let old_dir = self.upper(&old.dir, Data::Full)?;
+        let old_obj = self.upper(&source, Data::Attributes)?;
+        let new_dir = self.upper(&new.dir, Data::Attributes)?;
+        let old_dir = self.upper(&old.dir, Data::Attributes)?;
         let to = Place {
             dir: new_dir,
             name: new.name.clone(),
@@ -155,7 +156,7 @@ impl Build<'_> {
             name: old.name.clone(),
         };
         let new_obj = match new.found.inode() {
-            Some(inode) if flags.exchange => Some(self.upper(inode, Data::Full)?),
+            Some(inode) if flags.exchange => Some(self.upper(inode, Data::Attributes)?),
             _ => None,
         };
         if let Some(inode) = new.found.inode()

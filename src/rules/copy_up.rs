@@ -2,22 +2,53 @@
 //!
 //! The order within the staging is forced by what system calls take away: a change of owner drops
 //! set-id bits and `security.capability`, so does writing; an access list changes the mode. Hence
-//! owner, data, extended attributes, mode, times.
+//! owner, data or size, extended attributes, mode, times.
+//!
+//! With metacopy a change of attributes copies no data: the upper file has the size of the lower and
+//! none of its data, and the overlay attribute `metacopy` says so. The data follow into the same file
+//! when it is first opened to be written to (rules R178 to R180).
 
-use crate::backend::{NewKind, NewNode};
+use crate::backend::{NewKind, NewNode, XattrMode};
 use crate::meta::{FileType, InodeFlags, Metadata, SetAttr, SetTime, Timestamp};
 use crate::path::Name;
+use crate::rules::Features;
 use crate::rules::attr::protattr;
 use crate::rules::config::Fsync;
+use crate::rules::config::Verity;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::rules::xattr::CAPABILITY;
 use crate::xattr_name::{OverlayAttr, XattrName};
+
+/// How much of a regular file is to be copied up.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Data {
+    /// All of it.
+    Full,
+    /// Nothing: it is about to be truncated (rule R195).
+    Truncate,
+    /// Nothing, if that is possible: only attributes or names are about to change (rule R178).
+    Attributes,
+}
+
+impl Data {
+    /// What is copied for an object of this type: without metacopy all of it, if any (rule R179);
+    /// also where a digest is demanded, since no layer has one (rule R182).
+    pub(crate) fn settle(self, file_type: FileType, features: Features) -> Data {
+        let metacopy = features.metacopy && features.verity != Verity::Require;
+        match self {
+            Data::Attributes if !metacopy || !file_type.is_file() => Data::Full,
+            data => data,
+        }
+    }
+}
 
 /// What copy-up needs to know about the object and its place.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
     /// The lower object.
     pub(crate) source: Obj,
+    /// The lower file that has its data; the same object unless that is a metacopy.
+    pub(crate) data_source: Obj,
     /// Its attributes.
     pub(crate) meta: &'a Metadata,
     /// The target, of a symlink.
@@ -40,10 +71,17 @@ pub(crate) struct Facts<'a> {
     pub(crate) temp: Name,
     /// The backend has unnamed files.
     pub(crate) tmpfile: bool,
-    /// The data are not wanted (`O_TRUNC`, rule R195).
-    pub(crate) truncate: bool,
+    /// How much of a file to copy, [settled](Data::settle).
+    pub(crate) data: Data,
     /// What is made durable before it is published (rule R240).
     pub(crate) fsync: Fsync,
+}
+
+impl Facts<'_> {
+    /// A file that is about to be truncated is copied up.
+    fn empties(&self) -> bool {
+        self.data == Data::Truncate && self.meta.is_file()
+    }
 }
 
 /// Whether copy-up records where the object came from: always for a directory, else only if the
@@ -95,15 +133,20 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
             }
         },
     );
-    let copies_data = f.meta.is_file() && !f.truncate && f.meta.size > 0;
+    let copies_data = f.meta.is_file() && f.data == Data::Full && f.meta.size > 0;
+    let metacopy = f.meta.is_file() && f.data == Data::Attributes;
     if copies_data {
         let step = Step::CopyData {
-            from: f.source,
+            from: f.data_source,
             to: object,
             size: f.meta.size,
+            keep_size: false,
             data_bytes: None,
         };
         plan.push(Role::Stage, step);
+    } else if metacopy && f.meta.size > 0 {
+        let len = f.meta.size;
+        plan.push(Role::Stage, Step::SetLen { object, len });
     }
     let names = xattrs(f);
     if !names.is_empty() {
@@ -127,6 +170,9 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
             },
         );
     }
+    if metacopy {
+        plan.push(Role::Stage, set_metacopy(object, Some(Vec::new())));
+    }
     if let Some(value) = protattr(f.flags) {
         let step = Step::SetOverlay {
             object,
@@ -146,7 +192,7 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
     }
     let mut attr = SetAttr::like(f.meta);
     (attr.uid, attr.gid) = (None, None);
-    if f.truncate {
+    if f.empties() {
         attr.mtime = SetTime::Now;
     }
     plan.push(Role::Stage, Step::SetAttr { object, attr });
@@ -197,10 +243,80 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
 /// that nothing else is ever seen: emptied now, and without its capability.
 fn xattrs(f: &Facts<'_>) -> Vec<XattrName> {
     let mut names = f.xattrs.clone();
-    if f.truncate {
+    if f.empties() {
         names.retain(|name| name.as_bytes() != CAPABILITY);
     }
     names
+}
+
+/// What bringing the data of a metacopy needs to know.
+#[derive(Debug)]
+pub(crate) struct PromoteFacts {
+    /// The lower file that has the data.
+    pub(crate) source: Obj,
+    /// The upper file.
+    pub(crate) object: Obj,
+    /// Bytes to copy: the size of the lower that the upper file was copied from.
+    pub(crate) size: u64,
+    /// The upper file's capability, which writing takes away.
+    pub(crate) capability: Option<(XattrName, Vec<u8>)>,
+    /// Its mode, if writing might take bits of it away.
+    pub(crate) mode: Option<u32>,
+    /// The data are made durable before the mark is gone.
+    pub(crate) durable: bool,
+}
+
+/// Which steps bring data into a metacopy.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Promoted {
+    /// Index of the first step.
+    pub(crate) first: usize,
+    /// Index of the step that makes the file a plain one.
+    pub(crate) publish: usize,
+}
+
+/// Appends copying the data into an upper file that has only attributes (rule R180). They are written
+/// in place, as the file may have several names; nobody sees them before the mark is gone, but the
+/// modification time moves with them.
+pub(crate) fn plan_promotion(plan: &mut Plan, f: PromoteFacts) -> Promoted {
+    let first = plan.steps.len();
+    let object = f.object;
+    if f.size > 0 {
+        let step = Step::CopyData {
+            from: f.source,
+            to: object,
+            size: f.size,
+            keep_size: true,
+            data_bytes: None,
+        };
+        plan.push(Role::Stage, step);
+        if let Some((name, value)) = f.capability {
+            let step = Step::SetXattr {
+                object,
+                name,
+                value: Some(value),
+                mode: XattrMode::Set,
+            };
+            plan.push(Role::Stage, step);
+        }
+        if let Some(mode) = f.mode {
+            let attr = SetAttr::mode(mode);
+            plan.push(Role::Stage, Step::SetAttr { object, attr });
+        }
+        if f.durable {
+            plan.push(Role::Stage, Step::Sync { object });
+        }
+    }
+    let publish = plan.push(Role::Neutral, set_metacopy(object, None));
+    Promoted { first, publish }
+}
+
+fn set_metacopy(object: Obj, value: Option<Vec<u8>>) -> Step {
+    Step::SetOverlay {
+        object,
+        attr: OverlayAttr::Metacopy,
+        value,
+    }
 }
 
 /// Appends marking an upper directory as holding copied-up entries (rules R234, R135, R149).
@@ -243,6 +359,7 @@ mod tests {
         let object = p.object(LayerId::Upper, "/f".into());
         let mut facts = Facts {
             source,
+            data_source: source,
             meta,
             target: None,
             xattrs: Vec::new(),
@@ -255,7 +372,7 @@ mod tests {
             work,
             temp: Name::try_from("#1").unwrap(),
             tmpfile: true,
-            truncate: false,
+            data: Data::Full,
             fsync: Fsync::Auto,
         };
         change(&mut facts);
@@ -279,6 +396,8 @@ mod tests {
                 Step::CopyXattrs { .. } => "xattrs",
                 Step::SetOverlay { .. } => "overlay",
                 Step::SetAttr { .. } => "attr",
+                Step::SetLen { .. } => "len",
+                Step::SetXattr { .. } => "xattr",
                 Step::Sync { .. } => "sync",
                 Step::Link { .. } => "link",
                 Step::Rename { .. } => "rename",
@@ -302,7 +421,7 @@ mod tests {
 
     #[test]
     fn r195_r230_truncation_and_empty_files_copy_no_data() {
-        let (p, _) = planned(&file(10), |f| f.truncate = true);
+        let (p, _) = planned(&file(10), |f| f.data = Data::Truncate);
         assert_eq!(p.cost().data_bytes, 0);
         assert!(!kinds(&p).contains(&"sync"), "{p}");
         let now = |s: &PlannedStep| {
@@ -312,6 +431,65 @@ mod tests {
         assert!(p.steps.iter().any(now), "seen as truncated at once: {p}");
         let (p, _) = planned(&file(0), |_| {});
         assert!(!kinds(&p).contains(&"data"));
+    }
+
+    #[test]
+    fn r178_r179_attributes_alone_are_copied_of_files_with_metacopy() {
+        let on = Features {
+            metacopy: true,
+            ..Features::DEFAULT
+        };
+        let settled = |data: Data, file_type, features| data.settle(file_type, features);
+        let (regular, link) = (FileType::Regular, FileType::Symlink);
+        assert_eq!(settled(Data::Attributes, regular, on), Data::Attributes);
+        assert_eq!(settled(Data::Attributes, link, on), Data::Full);
+        assert_eq!(
+            settled(Data::Attributes, regular, Features::DEFAULT),
+            Data::Full
+        );
+        assert_eq!(settled(Data::Full, regular, on), Data::Full);
+        let require = Features {
+            verity: Verity::Require,
+            ..on
+        };
+        assert_eq!(settled(Data::Attributes, regular, require), Data::Full);
+        let attributes = |f: &mut Facts<'_>| f.data = Data::Attributes;
+        let (p, _) = planned(&file(10), attributes);
+        assert_eq!(
+            kinds(&p),
+            [
+                "tmpfile", "len", "overlay", "attr", "overlay", "link", "attr"
+            ]
+        );
+        assert_eq!((p.cost().data_bytes, p.cost().syncs), (0, 0));
+        let (p, _) = planned(&file(0), attributes);
+        assert!(!kinds(&p).contains(&"len") && kinds(&p).contains(&"overlay"));
+    }
+
+    #[test]
+    fn r180_data_come_in_place_and_the_mark_goes_last() {
+        let promoted = |size, mode| {
+            let mut p = Plan::default();
+            let source = p.object(LayerId::Lower(0), "/f".into());
+            let object = p.object(LayerId::Upper, "/f".into());
+            let name = XattrName::new("security.capability").unwrap();
+            let facts = PromoteFacts {
+                source,
+                object,
+                size,
+                capability: Some((name, vec![1])),
+                mode,
+                durable: true,
+            };
+            let done = plan_promotion(&mut p, facts);
+            assert_eq!((done.first, done.publish), (0, p.steps.len() - 1));
+            kinds(&p)
+        };
+        assert_eq!(
+            promoted(5, Some(0o4755)),
+            ["data", "xattr", "attr", "sync", "overlay"]
+        );
+        assert_eq!(promoted(0, None), ["overlay"]);
     }
 
     #[test]

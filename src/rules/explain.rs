@@ -187,16 +187,16 @@ pub(crate) fn fates(facts: &[Fact]) -> Vec<Option<Fate>> {
                 } else if stops {
                     stop(HidingKind::NonDirectory(file_type));
                 }
-                let merges = if file_type.is_dir() {
-                    Fate::Merged
-                } else {
-                    Fate::Data
-                };
                 if end && shown.is_none() {
                     shown = Some(fact);
                     Some(Fate::Shown)
                 } else {
-                    end.then_some(merges)
+                    end.then(|| match file_type.is_dir() {
+                        true => Fate::Merged,
+                        // Of a chain of metacopy files only the first and the data count (R172).
+                        false if !stops => Fate::Hidden(hidden_by_shown(shown, fact)),
+                        false => Fate::Data,
+                    })
                 }
             }
             (Asked::Yes { end, .. }, Held::Whiteout(form)) => {
@@ -314,6 +314,10 @@ mod tests {
             ),
             (&[(dir, TAKE), (white, out)], &["Shown", "Hides"]),
             (&[(file, TAKE), (file, stop)], &["Shown", "Data"]),
+            (
+                &[(file, TAKE), (file, TAKE), (file, stop)],
+                &["Shown", by_file0, "Data"],
+            ),
         ];
         for (rows, expected) in table {
             assert_eq!(&run(rows), expected, "{rows:?}");

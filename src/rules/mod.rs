@@ -20,6 +20,7 @@ pub(crate) mod redirect;
 pub(crate) mod remove;
 pub(crate) mod rename;
 pub(crate) mod resolve;
+pub(crate) mod verity;
 pub(crate) mod warning;
 pub(crate) mod whiteout;
 pub(crate) mod xattr;
@@ -55,6 +56,8 @@ pub(crate) struct Features {
     pub(crate) uuid: config::UuidMode,
     /// What is made durable when.
     pub(crate) fsync: config::Fsync,
+    /// Which digests of metacopy files are asked for.
+    pub(crate) verity: config::Verity,
 }
 
 impl Features {
@@ -69,6 +72,7 @@ impl Features {
         xino: config::Xino::Off,
         uuid: config::UuidMode::Auto,
         fsync: config::Fsync::Auto,
+        verity: config::Verity::Off,
     };
 
     /// True if none of the features is on that forbid offline changes to lowers; then `mkdir` does

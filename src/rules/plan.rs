@@ -65,12 +65,13 @@ pub enum Step {
     },
     /// Creates a whiteout.
     Whiteout { at: Place },
-    /// Copies the data extents of a file and sets its size; `data_bytes`: how many bytes the
-    /// extents hold, where that was asked for.
+    /// Copies the data extents of a file and sets its size; with `keep_size` it only grows if data
+    /// need it. `data_bytes`: how many bytes the extents hold, where that was asked for.
     CopyData {
         from: Obj,
         to: Obj,
         size: u64,
+        keep_size: bool,
         data_bytes: Option<u64>,
     },
     /// Copies extended attributes.

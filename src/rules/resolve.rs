@@ -82,6 +82,8 @@ pub(crate) struct Lookup {
     pub(crate) metacopy: bool,
     /// A metacopy was met anywhere.
     pub(crate) metacopy_seen: bool,
+    /// The attribute of the topmost metacopy.
+    pub(crate) metacopy_value: Option<Vec<u8>>,
     /// A redirect was met anywhere.
     pub(crate) redirect_seen: bool,
     /// The last redirect attribute met is absolute.
@@ -102,6 +104,7 @@ impl Lookup {
             xattr_whiteouts: false,
             metacopy: false,
             metacopy_seen: false,
+            metacopy_value: None,
             redirect_seen: false,
             absolute_redirect: false,
             redirect: None,
@@ -199,6 +202,9 @@ impl Lookup {
             }
             self.metacopy = is_metacopy(file_type, attrs.metacopy.as_deref())?;
             self.metacopy_seen |= self.metacopy;
+            if self.metacopy_value.is_none() {
+                self.metacopy_value = attrs.metacopy.clone();
+            }
             self.stop = !self.metacopy;
             if !self.metacopy || at.last {
                 return Ok(Observed::Take);

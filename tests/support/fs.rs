@@ -24,6 +24,8 @@ pub enum Fs {
     Btrfs,
     /// In memory; no extended attributes, no file handles, no `RENAME_WHITEOUT`.
     Ramfs,
+    /// A second ext4, with a UUID of its own: both number their inodes with 32 bits.
+    Ext4Other,
 }
 
 struct Image {
@@ -39,6 +41,15 @@ impl Fs {
             Fs::Xfs => "xfs",
             Fs::Btrfs => "btrfs",
             Fs::Ramfs => "ramfs",
+            Fs::Ext4Other => "ext4-other",
+        }
+    }
+
+    /// What mount(2) calls it.
+    fn kind(self) -> &'static str {
+        match self {
+            Fs::Ext4Other => "ext4",
+            other => other.name(),
         }
     }
 
@@ -46,7 +57,7 @@ impl Fs {
     fn missing(self) -> Option<&'static str> {
         let program = match self {
             Fs::Tmpfs | Fs::Ramfs => return None,
-            Fs::Ext4 => "mkfs.ext4",
+            Fs::Ext4 | Fs::Ext4Other => "mkfs.ext4",
             Fs::Xfs => "mkfs.xfs",
             Fs::Btrfs => "mkfs.btrfs",
         };
@@ -54,7 +65,7 @@ impl Fs {
     }
 
     fn image(self) -> &'static Image {
-        static IMAGES: [OnceLock<Image>; 3] = [const { OnceLock::new() }; 3];
+        static IMAGES: [OnceLock<Image>; 5] = [const { OnceLock::new() }; 5];
         IMAGES[self as usize - 1].get_or_init(|| self.make_image())
     }
 
@@ -69,7 +80,7 @@ impl Fs {
             .unwrap();
         file.as_file().set_len(512 << 20).unwrap();
         let (mkfs, args): (&str, &[&str]) = match self {
-            Fs::Ext4 => ("mkfs.ext4", &["-q", "-F", "-I", "256", "-b", "4096"]),
+            Fs::Ext4 | Fs::Ext4Other => ("mkfs.ext4", &["-q", "-F", "-I", "256", "-b", "4096"]),
             Fs::Xfs => ("mkfs.xfs", &["-q", "-f"]),
             Fs::Btrfs => ("mkfs.btrfs", &["-q", "-f"]),
             Fs::Tmpfs | Fs::Ramfs => unreachable!("{} has no image", self.name()),
@@ -102,7 +113,7 @@ impl Fs {
                 mount(
                     Some(&self.image().device),
                     at,
-                    Some(self.name()),
+                    Some(self.kind()),
                     noatime,
                     options,
                 )
@@ -110,7 +121,7 @@ impl Fs {
             _ => mount(
                 Some(&self.image().device),
                 at,
-                Some(self.name()),
+                Some(self.kind()),
                 noatime,
                 none,
             ),

@@ -110,9 +110,9 @@ impl Fsync {
 pub enum Verity {
     /// Ignored.
     Off,
-    /// Checked where present.
+    /// Checked where present: as no layer can tell the digest of its data, such files are `EIO`.
     On,
-    /// Demanded.
+    /// Demanded, and no copy is made without: files that have only attributes are `EIO`.
     Require,
 }
 
@@ -212,6 +212,7 @@ impl Settings {
             xino: self.xino,
             uuid: self.uuid,
             fsync: self.fsync,
+            verity: self.verity,
         }
     }
 

@@ -261,13 +261,17 @@ impl RealFs {
     }
 }
 
+/// Bytes asked for at a time.
+const READ_PIECE_BYTES: usize = 128 << 10;
+
 fn read(file: BorrowedFd<'_>, offset: u64, len: u64) -> Answer {
-    // Not more than there is: the length may be any number.
-    let size = stat_at(file, Path::new(""), false)?.size;
-    let len = len.min(size.saturating_sub(offset)).min(READ_BYTES_MAX);
-    let mut buf = vec![0; usize::try_from(len).unwrap_or(0)];
+    let len = usize::try_from(len.min(READ_BYTES_MAX)).unwrap_or(0);
+    let mut buf = Vec::new();
     let mut got = 0;
     loop {
+        // Piece by piece, as the length may be any number, and a file may hold more than its size
+        // says (rule R176).
+        buf.resize(len.min(got + READ_PIECE_BYTES), 0);
         let rest = buf.get_mut(got..).unwrap_or_default();
         // Once at least: a file that must not be read says so.
         match rustix::io::pread(file, rest, offset + got as u64)? {

@@ -1,0 +1,343 @@
+//! The mount of feature `fuse` beside the kernel's overlay and `fuse-overlayfs`, on the same layers.
+//!
+//! `cargo bench --features fuse --bench mounts` prints a table: the best of some runs of each line, in
+//! milliseconds, each on a fresh mount with the layers in the page cache. Needs root; a system
+//! that is not there is left out. `MOUNTS_RUNS=n` sets the runs (default 5), `MOUNTS_ONLY=word`
+//! runs the lines whose name has the word, `MOUNTS_DIR=dir` is where the layers lie.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a benchmark may fail by panicking"
+)]
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use layerstack::fuse::{FuseOptions, Session, mount};
+use layerstack::{DirLayer, LayerStack, Overlay, OverlayOptions};
+use nix::mount::{MntFlags, MsFlags};
+use nix::sched::{CloneFlags, unshare};
+
+/// Who serves a mount.
+#[derive(Copy, Clone, PartialEq)]
+enum Who {
+    Kernel,
+    FuseOverlayfs,
+    Layerstack,
+}
+
+const ALL: [(Who, &str); 3] = [
+    (Who::Kernel, "kernel"),
+    (Who::FuseOverlayfs, "fuse-overlayfs"),
+    (Who::Layerstack, "layerstack"),
+];
+
+/// The directories of one run.
+struct Site {
+    /// Topmost first.
+    lowers: Vec<PathBuf>,
+    upper: PathBuf,
+    work: PathBuf,
+    at: PathBuf,
+}
+
+enum Live {
+    Ours(Session),
+    Other(PathBuf),
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        match self {
+            Live::Ours(session) => session.unmount().expect("unmount"),
+            Live::Other(at) => nix::mount::umount2(&*at, MntFlags::empty()).expect("unmount"),
+        }
+    }
+}
+
+impl Site {
+    fn new(base: &Path, lowers: &[PathBuf]) -> Self {
+        let dir = |name: &str| {
+            let path = base.join(name);
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(&path).unwrap();
+            path
+        };
+        Site {
+            lowers: lowers.to_vec(),
+            upper: dir("upper"),
+            work: dir("work"),
+            at: dir("at"),
+        }
+    }
+
+    fn mount(&self, who: Who) -> Live {
+        let list: Vec<&str> = self.lowers.iter().map(|p| p.to_str().unwrap()).collect();
+        let data = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            list.join(":"),
+            self.upper.display(),
+            self.work.display()
+        );
+        match who {
+            Who::Kernel => {
+                let (kind, flags) = (Some("overlay"), MsFlags::empty());
+                nix::mount::mount(kind, &self.at, kind, flags, Some(data.as_str())).unwrap();
+                Live::Other(self.at.clone())
+            }
+            Who::FuseOverlayfs => {
+                let mut command = Command::new("fuse-overlayfs");
+                let status = command.arg("-o").arg(data).arg(&self.at).status().unwrap();
+                assert!(status.success(), "fuse-overlayfs");
+                Live::Other(self.at.clone())
+            }
+            Who::Layerstack => {
+                let lowers = self.lowers.iter().map(|p| DirLayer::open_lower(p).unwrap());
+                let lowers = LayerStack::from_top(lowers).unwrap();
+                let upper = DirLayer::open_upper(&self.upper, &self.work).unwrap();
+                let options = OverlayOptions::new();
+                let union = Overlay::with_options(&lowers, upper, options).unwrap();
+                Live::Ours(mount(&union, &self.at, &FuseOptions::new()).unwrap())
+            }
+        }
+    }
+}
+
+/// One line of the table.
+struct Line {
+    name: &'static str,
+    /// Lower layers to use, topmost first.
+    lowers: Vec<PathBuf>,
+    work: fn(&Path),
+}
+
+fn write(path: PathBuf, data: &[u8]) {
+    fs::write(path, data).unwrap();
+}
+
+/// Visits everything below, with attributes.
+fn walk(dir: &Path) -> usize {
+    let mut seen = 0;
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        seen += 1;
+        if entry.metadata().unwrap().is_dir() {
+            seen += walk(&entry.path());
+        }
+    }
+    seen
+}
+
+fn read_all(dir: &Path) {
+    let mut buffer = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_all(&path);
+        } else {
+            buffer.clear();
+            File::open(path).unwrap().read_to_end(&mut buffer).unwrap();
+        }
+    }
+}
+
+fn list_names(dir: &Path) {
+    assert_eq!(fs::read_dir(dir.join("many")).unwrap().count(), 10_000);
+}
+
+fn create_files(dir: &Path) {
+    let dir = dir.join("new");
+    fs::create_dir(&dir).unwrap();
+    for i in 0..5000 {
+        let mut file = File::create(dir.join(format!("f{i}"))).unwrap();
+        file.write_all(&[7; 1024]).unwrap();
+    }
+}
+
+fn append(dir: &Path) {
+    for i in 0..4000 {
+        let path = dir.join(format!("small/d{}/f{i}", i % 40));
+        let mut file = File::options().append(true).open(path).unwrap();
+        file.write_all(b"x").unwrap();
+    }
+}
+
+fn copy_up_large(dir: &Path) {
+    let file = File::options().write(true).open(dir.join("large")).unwrap();
+    file.write_all_at(b"x", 4096).unwrap();
+}
+
+fn remove_files(dir: &Path) {
+    for i in 0..5000 {
+        fs::remove_file(dir.join(format!("many/n{i}"))).unwrap();
+    }
+}
+
+fn remove_tree(dir: &Path) {
+    fs::remove_dir_all(dir.join("small")).unwrap();
+    fs::remove_dir_all(dir.join("shared")).unwrap();
+}
+
+fn write_large(dir: &Path) {
+    let mut file = File::create(dir.join("out")).unwrap();
+    let block = vec![3; 128 << 10];
+    for _ in 0..2048 {
+        file.write_all(&block).unwrap();
+    }
+}
+
+fn read_large(dir: &Path) {
+    let mut file = File::open(dir.join("large")).unwrap();
+    let mut block = vec![0; 128 << 10];
+    while file.read(&mut block).unwrap() > 0 {}
+}
+
+fn stat_again(dir: &Path) {
+    for _ in 0..20 {
+        for i in 0..1000 {
+            fs::symlink_metadata(dir.join(format!("many/n{i}"))).unwrap();
+        }
+    }
+}
+
+/// Makes the layers.
+fn layers(base: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let twenty: Vec<PathBuf> = (0..20).map(|i| base.join(format!("layer{i}"))).collect();
+    for (i, layer) in twenty.iter().enumerate() {
+        for n in 0..1000 {
+            let dir = layer.join(format!("dir{}", n % 25));
+            fs::create_dir_all(&dir).unwrap();
+            write(dir.join(format!("of{i}-{n}")), b"data");
+        }
+    }
+    let (top, low) = (base.join("top"), base.join("low"));
+    for layer in [&top, &low] {
+        for i in 0..50 {
+            let dir = layer.join(format!("shared/d{i}"));
+            fs::create_dir_all(&dir).unwrap();
+            for n in 0..20 {
+                let name = layer.file_name().unwrap().to_str().unwrap();
+                write(dir.join(format!("{name}{n}")), b"data");
+            }
+        }
+    }
+    for i in 0..4000 {
+        let dir = low.join(format!("small/d{}", i % 40));
+        fs::create_dir_all(&dir).unwrap();
+        write(dir.join(format!("f{i}")), &[1; 2000]);
+    }
+    fs::create_dir(low.join("many")).unwrap();
+    for i in 0..10_000 {
+        write(low.join(format!("many/n{i}")), b"");
+    }
+    symlink("many", low.join("link")).unwrap();
+    let mut large = File::create(low.join("large")).unwrap();
+    let block: Vec<u8> = (0..1 << 20).map(|i| (i % 251) as u8).collect();
+    for _ in 0..256 {
+        large.write_all(&block).unwrap();
+    }
+    large.sync_all().unwrap();
+    (twenty, vec![top, low])
+}
+
+fn number(name: &str, default: usize) -> usize {
+    let value = std::env::var(name).ok().and_then(|v| v.parse().ok());
+    value.unwrap_or(default)
+}
+
+fn main() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: mounting needs root");
+        return;
+    }
+    // Anything else that cargo passes (`--bench`) means nothing here.
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let none: Option<&str> = None;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    nix::mount::mount(none, "/", none, private, none).unwrap();
+    let place = std::env::var_os("MOUNTS_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let base = tempfile::tempdir_in(place).unwrap();
+    let (twenty, two) = layers(base.path());
+    let lines = [
+        (
+            "walk 20 layers x 1,000 names",
+            &twenty,
+            walk_once as fn(&Path),
+        ),
+        ("walk it again", &twenty, walk_twice),
+        ("list 10,000 names", &two, list_names),
+        ("stat 1,000 names 20 times", &two, stat_again),
+        ("read 7,000 small files", &two, read_small),
+        ("read 256 MiB", &two, read_large),
+        ("create 5,000 files of 1 KiB", &two, create_files),
+        ("write 256 MiB", &two, write_large),
+        ("copy up 4,000 small files", &two, append),
+        ("copy up 256 MiB", &two, copy_up_large),
+        ("delete 5,000 lower files", &two, remove_files),
+        ("rm -r of merged directories", &two, remove_tree),
+    ]
+    .map(|(name, lowers, work)| Line {
+        name,
+        lowers: lowers.clone(),
+        work,
+    });
+    let present: Vec<_> = ALL
+        .into_iter()
+        .filter(|(who, _)| is_present(*who))
+        .collect();
+    print!("| Line, ms |");
+    present.iter().for_each(|(_, name)| print!(" {name} |"));
+    println!("\n|---|{}", "---:|".repeat(present.len()));
+    let only = std::env::var("MOUNTS_ONLY").unwrap_or_default();
+    for line in lines.iter().filter(|line| line.name.contains(&only)) {
+        print!("| {} |", line.name);
+        for (who, _) in &present {
+            let runs = (0..number("MOUNTS_RUNS", 5)).map(|_| run(base.path(), line, *who));
+            let best = runs.fold(f64::INFINITY, f64::min);
+            print!(" {best:.1} |");
+            std::io::stdout().flush().unwrap();
+        }
+        println!();
+    }
+}
+
+fn walk_once(dir: &Path) {
+    assert_eq!(walk(dir), 20_025);
+}
+
+fn walk_twice(dir: &Path) {
+    walk(dir);
+}
+
+fn read_small(dir: &Path) {
+    read_all(&dir.join("small"));
+    read_all(&dir.join("shared"));
+}
+
+fn is_present(who: Who) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    who != Who::FuseOverlayfs
+        || std::env::split_paths(&path).any(|dir| dir.join("fuse-overlayfs").is_file())
+}
+
+/// Milliseconds of one run. What lies in the upper from before is gone; the disk is at rest.
+fn run(base: &Path, line: &Line, who: Who) -> f64 {
+    let site = Site::new(base, &line.lowers);
+    nix::unistd::sync();
+    let live = site.mount(who);
+    if line.name.ends_with("again") {
+        (line.work)(&site.at);
+    }
+    let start = Instant::now();
+    (line.work)(&site.at);
+    let took = start.elapsed().as_secs_f64() * 1000.0;
+    drop(live);
+    took
+}
