@@ -23,6 +23,8 @@ pub struct Situation {
     pub breaks_links: bool,
     /// An unnamed file keeps the name in the work directory that it got.
     pub leaves_a_name: bool,
+    /// Data are brought into a file in place, which moves its modification time first.
+    pub promotes: bool,
     /// The operation changes nothing.
     pub looks: bool,
     /// The lowers are unions themselves, whose files can only be copied by reading and writing.
@@ -84,6 +86,7 @@ pub fn both(name: &'static str, lower: LayerSpec, upper: LayerSpec, op: Op) -> S
         between,
         breaks_links: false,
         leaves_a_name: false,
+        promotes: false,
         looks: false,
         nested: false,
         on_handle: false,
@@ -122,6 +125,11 @@ impl Situation {
 
     pub fn leaves_a_name(mut self) -> Self {
         self.leaves_a_name = true;
+        self
+    }
+
+    pub fn promotes(mut self) -> Self {
+        self.promotes = true;
         self
     }
 

@@ -4,6 +4,7 @@ mod attributes;
 mod content;
 mod create;
 mod links;
+mod metacopy;
 mod moved;
 mod reading;
 mod remove;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Situation> {
     all.extend(links::all());
     all.extend(reading::all());
     all.extend(moved::all());
+    all.extend(metacopy::all());
     let mut names: Vec<_> = all.iter().map(|s| s.name).collect();
     names.sort_unstable();
     names.dedup();
