@@ -265,6 +265,8 @@ pub struct InodeFlags {
     pub sync: bool,
     /// Its access time is not kept (`A`).
     pub noatime: bool,
+    /// Is left out of dumps (`d`).
+    pub nodump: bool,
 }
 
 /// How to set one of the two times of a node.

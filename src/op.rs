@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::backend::{AllocateMode, XattrMode};
 use crate::credentials::Credentials;
-use crate::meta::{DeviceId, FileType, Metadata, SetAttr, StatFs};
+use crate::meta::{DeviceId, FileType, InodeFlags, Metadata, SetAttr, StatFs};
 use crate::path::Name;
 use crate::xattr_name::XattrName;
 
@@ -280,6 +280,10 @@ pub enum Op {
         follow: bool,
         name: XattrName,
     },
+    /// Opens for reading, `FS_IOC_GETFLAGS`, closes; answers [`Outcome::Flags`].
+    GetFlags { path: PathBuf },
+    /// Opens for reading, `FS_IOC_SETFLAGS`, closes. Flags that [`InodeFlags`] does not name stay.
+    SetFlags { path: PathBuf, flags: InodeFlags },
     /// Opens for writing, `fallocate(2)`, closes.
     Allocate {
         path: PathBuf,
@@ -365,6 +369,8 @@ impl Op {
             | Op::SetAttr { path, .. }
             | Op::SetXattr { path, .. }
             | Op::RemoveXattr { path, .. }
+            | Op::GetFlags { path }
+            | Op::SetFlags { path, .. }
             | Op::Allocate { path, .. }
             | Op::HandleOpen { path, .. } => (Some(path), None),
             Op::HardLink { from, to } | Op::Rename { from, to, .. } | Op::Copy { from, to } => {
@@ -413,6 +419,8 @@ impl Op {
             Op::SetAttr { .. } => "set_attr",
             Op::SetXattr { .. } => "set_xattr",
             Op::RemoveXattr { .. } => "remove_xattr",
+            Op::GetFlags { .. } => "inode_flags",
+            Op::SetFlags { .. } => "set_inode_flags",
             Op::Allocate { .. } => "allocate",
             Op::Sync => "sync",
             Op::HandleRead { .. } => "file.read",
@@ -456,6 +464,8 @@ pub enum Outcome {
     Entries(Vec<EntryInfo>),
     /// Attribute names, sorted.
     Names(Vec<XattrName>),
+    /// Inode flags.
+    Flags(InodeFlags),
     /// Bytes written or copied.
     Count(u64),
     /// Numbers of the filesystem.

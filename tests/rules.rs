@@ -27,6 +27,8 @@ mod create;
 mod digests;
 #[path = "rules/durability.rs"]
 mod durability;
+#[path = "rules/flags.rs"]
+mod flags;
 #[path = "rules/given.rs"]
 mod given;
 #[path = "rules/grammar.rs"]

@@ -220,8 +220,8 @@ pub trait UpperBackend: LayerBackend {
         mode: XattrMode,
     ) -> Result<()>;
 
-    /// Sets the flags `sync` and `noatime`; the others are not for an upper, since it must stay
-    /// changeable (they are recorded as the overlay attribute `protattr`).
+    /// Sets the flags `sync`, `noatime` and `nodump`. The others are taken away: they are not for an
+    /// upper, since it must stay changeable (they are recorded as the overlay attribute `protattr`).
     ///
     /// # Errors
     /// `EOPNOTSUPP` where the layer has no such flags.

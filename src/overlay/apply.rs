@@ -77,6 +77,7 @@ pub(crate) fn mutate_op(core: &Core, run: Run<'_, '_>, op: &Op) -> Res<()> {
             value,
             mode,
         } => core.set_xattr_at(run, root, path, *follow, name, Some(value), *mode),
+        Op::SetFlags { path, flags } => core.set_flags_at(run, root, path, *flags),
         Op::RemoveXattr { path, follow, name } => {
             core.set_xattr_at(run, root, path, *follow, name, None, XattrMode::Replace)
         }
@@ -236,6 +237,7 @@ fn path_op(overlay: &Overlay, op: &Op) -> Result<Outcome> {
             overlay.xattr(path, name, *follow).map(Outcome::Bytes)
         }
         Op::ListXattrs { path, follow } => overlay.xattrs(path, *follow).map(Outcome::Names),
+        Op::GetFlags { path } => overlay.inode_flags(path).map(Outcome::Flags),
         Op::StatFs => overlay.statfs().map(Outcome::StatFs),
         Op::Open { path, options } => overlay.open(path, options).map(|_| Outcome::Done),
         Op::Write {

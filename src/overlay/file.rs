@@ -277,6 +277,23 @@ impl File {
         self.fail("file.set_attr", self.core.set_attr(&self.open.inode, attr))
     }
 
+    /// The inode flags that the merged tree shows.
+    ///
+    /// # Errors
+    /// What the layer gives.
+    pub fn inode_flags(&self) -> Result<crate::meta::InodeFlags> {
+        self.fail("file.inode_flags", self.core.shown_flags(&self.open.inode))
+    }
+
+    /// Sets the inode flags; copies the file up if it is a lower's (rule R205).
+    ///
+    /// # Errors
+    /// As [`Overlay::set_inode_flags`](crate::Overlay::set_inode_flags).
+    pub fn set_inode_flags(&self, flags: crate::meta::InodeFlags) -> Result<()> {
+        let set = self.core.mutate(|b| b.set_flags(&self.open.inode, flags));
+        self.fail("file.set_inode_flags", set.map(|_| ()))
+    }
+
     /// The value of an extended attribute.
     ///
     /// # Errors

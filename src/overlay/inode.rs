@@ -113,7 +113,7 @@ pub(crate) struct Object {
     /// Held from finding the end of the file to writing there, by writes that append.
     pub(crate) append: Mutex<()>,
     /// The inode flags that the union minds, found when first asked for.
-    pub(crate) flags: OnceLock<InodeFlags>,
+    flags: Mutex<Option<InodeFlags>>,
     /// The decoded origin of an upper non-directory, found when first asked for.
     pub(crate) origin: OnceLock<Option<Lower>>,
 }
@@ -136,7 +136,7 @@ impl Object {
             copy_up: Mutex::new(()),
             kept: Mutex::new(None),
             append: Mutex::new(()),
-            flags: OnceLock::new(),
+            flags: Mutex::new(None),
             origin: OnceLock::new(),
         })
     }
@@ -221,6 +221,16 @@ impl Inode {
     /// True if both are names of one object.
     pub(crate) fn is_same(&self, other: &Inode) -> bool {
         Arc::ptr_eq(&self.object, &other.object)
+    }
+
+    /// The inode flags, if they are known.
+    pub(crate) fn flags(&self) -> Option<InodeFlags> {
+        *self.flags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the inode flags; `None`: to be found again.
+    pub(crate) fn set_flags(&self, flags: Option<InodeFlags>) {
+        *self.flags.lock().unwrap_or_else(PoisonError::into_inner) = flags;
     }
 
     pub(crate) fn place(&self) -> Place {

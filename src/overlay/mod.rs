@@ -12,6 +12,7 @@ pub(crate) mod dir;
 pub(crate) mod execute;
 pub(crate) mod explain;
 pub(crate) mod file;
+pub(crate) mod flags;
 pub(crate) mod inode;
 pub(crate) mod lookup;
 pub(crate) mod meter;

@@ -176,7 +176,7 @@ impl Build<'_> {
         };
         let inode = Inode::new(self.core.new_id(), file_type, state, InodePlace::Gone(None));
         let _ = inode.origin.set(None);
-        let _ = inode.flags.set(InodeFlags::default());
+        inode.set_flags(Some(InodeFlags::default()));
         self.core.keep(&inode);
         inode
     }

@@ -185,6 +185,7 @@ fn plan_op(core: &Core, op: &Op, plan: &mut Build<'_>) -> Res<()> {
         | Op::Read { .. }
         | Op::GetXattr { .. }
         | Op::ListXattrs { .. }
+        | Op::GetFlags { .. }
         | Op::StatFs
         | Op::Sync => Ok(()),
         Op::Open { path, options } | Op::Write { path, options, .. } => {
@@ -203,6 +204,7 @@ fn plan_op(core: &Core, op: &Op, plan: &mut Build<'_>) -> Res<()> {
         | Op::SetLen { .. }
         | Op::SetAttr { .. }
         | Op::SetXattr { .. }
+        | Op::SetFlags { .. }
         | Op::RemoveXattr { .. } => mutate_op(core, Run::Plan(plan), op),
         _ => Err(Errno::EOPNOTSUPP.into()),
     }

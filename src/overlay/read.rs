@@ -6,16 +6,15 @@ use std::sync::atomic::Ordering;
 use crate::backend::{Entry, RawEntry, WhiteoutForm};
 use crate::errno::Errno;
 use crate::error::LayerId;
-use crate::meta::{FileType, InodeFlags, Metadata, StatFs, fs_id};
+use crate::meta::{FileType, Metadata, StatFs, fs_id};
 use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::inode::{Inode, State};
 use crate::overlay::lookup::Found;
 use crate::path::Name;
-use crate::rules::attr::parse_protattr;
 use crate::rules::inode::{Facts, Numbering, numbers};
 use crate::rules::merge::{Merged, Merger, is_refusal};
 use crate::rules::xattr;
-use crate::xattr_name::{OverlayAttr, XattrName};
+use crate::xattr_name::XattrName;
 
 /// `f_type` of an overlay mount (rule R035).
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
@@ -87,29 +86,6 @@ impl Core {
             meta.blocks = data.metadata().in_layer(layer)?.blocks;
         }
         Ok(meta)
-    }
-
-    /// The inode flags that the union minds: a lower's own, or those recorded when it was copied up
-    /// (rules R214, R227).
-    pub(crate) fn flags(&self, inode: &Inode) -> Res<InodeFlags> {
-        if let Some(flags) = inode.flags.get() {
-            return Ok(*flags);
-        }
-        let state = inode.state();
-        let kept = inode.file_type.is_file() || inode.is_dir();
-        let flags = match (&state.upper, state.lowers.first()) {
-            (Some(upper), _) if kept => {
-                let value = upper
-                    .overlay_attr(OverlayAttr::Protattr)
-                    .in_layer(LayerId::Upper)?;
-                parse_protattr(&value.unwrap_or_default())
-            }
-            (None, Some(lower)) if kept => {
-                lower.node.flags().in_layer(LayerId::Lower(lower.layer))?
-            }
-            _ => InodeFlags::default(),
-        };
-        Ok(*inode.flags.get_or_init(|| flags))
     }
 
     pub(crate) fn read_link(&self, inode: &Inode) -> Res<Vec<u8>> {

@@ -197,6 +197,22 @@ macro_rules! reading_operations {
                     .map_err(|e| e.into_error("list_xattrs", path))
             }
 
+            /// The inode flags of a regular file or directory, following symlinks (as `lsattr(1)` asks).
+            ///
+            /// # Errors
+            /// `ENOTTY` for other types; `PermissionDenied` for a caller who may not read it; `NotFound` and
+            /// others.
+            pub fn inode_flags(
+                &self,
+                path: impl AsRef<std::path::Path>,
+            ) -> $crate::error::Result<$crate::meta::InodeFlags> {
+                let (core, path) = (&self.core, path.as_ref());
+                let _tree = core.read();
+                core.opened_for_flags(self.base(), path)
+                    .and_then(|inode| core.shown_flags(&inode))
+                    .map_err(|e| e.into_error("inode_flags", path))
+            }
+
             /// Opens a regular file for reading. It shows what is later written to the file (rule R293).
             ///
             /// # Errors

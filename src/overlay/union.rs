@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::backend::{AllocateMode, LayerBackend, NewKind, XattrMode};
 use crate::errno::Errno;
 use crate::error::{Error, Result};
-use crate::meta::{DeviceId, FileType, SetAttr, SetTime};
+use crate::meta::{DeviceId, FileType, InodeFlags, SetAttr, SetTime};
 use crate::op::{OpenOptions, RenameFlags};
 use crate::overlay::composite;
 use crate::overlay::core::{Core, Fail, Res};
@@ -430,6 +430,23 @@ macro_rules! operations {
                 self.core
                     .set_xattr_at(Run::Apply, self.base(), path, follow, name, None, mode)
                     .map_err(failed("remove_xattr", path))
+            }
+
+            /// Sets the inode flags of a regular file or directory (`chattr(1)`), following symlinks.
+            ///
+            /// # Errors
+            /// `EPERM`: not the owner, or a change of append-only or immutable without
+            /// `CAP_LINUX_IMMUTABLE`; `ENOTTY` for other types; `EOPNOTSUPP` for flags that the upper's
+            /// filesystem lacks; `EROFS` and others.
+            ///
+            /// # Effects
+            /// Copies the object up (rule R205). Append-only and immutable are recorded as the overlay
+            /// attribute `protattr` (rule R227).
+            pub fn set_inode_flags(&self, path: impl AsRef<Path>, flags: InodeFlags) -> Result<()> {
+                let path = path.as_ref();
+                self.core
+                    .set_flags_at(Run::Apply, self.base(), path, flags)
+                    .map_err(failed("set_inode_flags", path))
             }
 
             /// Changes the space of a range of a file, in bytes; see [`AllocateMode`].

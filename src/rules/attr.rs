@@ -1,6 +1,6 @@
 //! What changing owner, mode, size or content does to the other attributes.
 
-use crate::credentials::Credentials;
+use crate::credentials::{CapabilitySet, Credentials};
 use crate::errno::Errno;
 use crate::meta::{InodeFlags, Metadata, SetAttr, SetTime};
 use crate::rules::permission;
@@ -100,7 +100,7 @@ pub(crate) fn protattr(flags: InodeFlags) -> Option<Vec<u8>> {
     (!value.is_empty()).then_some(value)
 }
 
-/// The flags that `protattr` records; the value counts up to the first letter that is unknown
+/// The flags that `protattr` records; a value with any other letter counts for nothing
 /// (rule R227).
 pub(crate) fn parse_protattr(value: &[u8]) -> InodeFlags {
     let mut flags = InodeFlags::default();
@@ -108,17 +108,38 @@ pub(crate) fn parse_protattr(value: &[u8]) -> InodeFlags {
         match letter {
             b'a' => flags.append = true,
             b'i' => flags.immutable = true,
-            _ => break,
+            _ => return InodeFlags::default(),
         }
     }
     flags
+}
+
+/// Checks whether the caller may set the inode flags of an object: the owner may, but append-only and
+/// immutable only change for who has the capability (rule R205).
+///
+/// # Errors
+/// `ENOTTY`: the object has no flags. `EPERM`.
+pub(crate) fn may_set_flags(
+    caller: Option<&Credentials>,
+    meta: &Metadata,
+    old: InodeFlags,
+    new: InodeFlags,
+) -> Result<(), Errno> {
+    if !meta.is_file() && !meta.is_dir() {
+        return Err(Errno::ENOTTY);
+    }
+    let protects = old.append != new.append || old.immutable != new.immutable;
+    let capable = caller.is_none_or(|c| c.has(CapabilitySet::LINUX_IMMUTABLE));
+    match permission::is_owner(caller, meta) && (capable || !protects) {
+        true => Ok(()),
+        false => Err(Errno::EPERM),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
     use super::*;
-    use crate::credentials::CapabilitySet;
     use crate::meta::FileType;
 
     #[test]
@@ -152,7 +173,51 @@ mod tests {
         }
         assert_eq!(protattr(append).as_deref(), Some(&b"a"[..]));
         assert!(parse_protattr(b"ai").immutable);
-        assert_eq!(parse_protattr(b"xi"), InodeFlags::default());
+        for malformed in [&b"xi"[..], b"ax", b"x"] {
+            assert_eq!(parse_protattr(malformed), InodeFlags::default());
+        }
+    }
+
+    #[test]
+    fn r205_flags_are_the_owners_to_set() {
+        let meta = |file_type, uid| Metadata {
+            uid,
+            ..Metadata::new(file_type, 0o644)
+        };
+        let (plain, protected) = (
+            InodeFlags {
+                noatime: true,
+                ..InodeFlags::default()
+            },
+            InodeFlags {
+                immutable: true,
+                ..InodeFlags::default()
+            },
+        );
+        let none = InodeFlags::default();
+        let alice = Credentials::user(10, 10);
+        let capable = alice.clone().capabilities(CapabilitySet::LINUX_IMMUTABLE);
+        let file = |uid| meta(FileType::Regular, uid);
+        let rows = [
+            (None, file(1), none, protected, Ok(())),
+            (Some(&alice), file(10), none, plain, Ok(())),
+            (Some(&alice), file(1), none, none, Err(Errno::EPERM)),
+            (Some(&alice), file(10), none, protected, Err(Errno::EPERM)),
+            (Some(&alice), file(10), protected, none, Err(Errno::EPERM)),
+            (Some(&alice), file(10), protected, protected, Ok(())),
+            (Some(&capable), file(10), protected, none, Ok(())),
+            (Some(&capable), file(1), protected, none, Err(Errno::EPERM)),
+            (
+                None,
+                meta(FileType::Fifo, 1),
+                none,
+                none,
+                Err(Errno::ENOTTY),
+            ),
+        ];
+        for (caller, meta, old, new, expected) in rows {
+            assert_eq!(may_set_flags(caller, &meta, old, new), expected, "{new:?}");
+        }
     }
 
     #[test]

@@ -184,9 +184,9 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
     if f.flags.sync || f.flags.noatime {
         // An upper without such flags is no reason to fail (rule R226).
         let flags = InodeFlags {
-            append: false,
-            immutable: false,
-            ..f.flags
+            sync: f.flags.sync,
+            noatime: f.flags.noatime,
+            ..InodeFlags::default()
         };
         plan.push(Role::BestEffort, Step::SetFlags { object, flags });
     }

@@ -346,6 +346,11 @@ pub fn op_to_rust(op: &Op) -> String {
                 ("name", name(n)),
             ],
         ),
+        Op::GetFlags { path: p } => ("GetFlags", vec![("path", path(p))]),
+        Op::SetFlags { path: p, flags } => {
+            let flags = format!("{flags:?}");
+            ("SetFlags", vec![("path", path(p)), ("flags", flags)])
+        }
         Op::Allocate {
             path: p,
             mode,

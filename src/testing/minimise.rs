@@ -224,6 +224,8 @@ fn op_paths(op: &mut Op) -> Vec<&mut PathBuf> {
         | Op::SetXattr { path, .. }
         | Op::RemoveXattr { path, .. }
         | Op::Allocate { path, .. }
+        | Op::GetFlags { path }
+        | Op::SetFlags { path, .. }
         | Op::HandleOpen { path, .. }
         | Op::HandleLink { to: path, .. } => vec![path],
         Op::HardLink { from, to } | Op::Rename { from, to, .. } | Op::Copy { from, to } => {

@@ -16,6 +16,7 @@ const XFLAG_IMMUTABLE: u64 = 0x08;
 const XFLAG_APPEND: u64 = 0x10;
 const XFLAG_SYNC: u64 = 0x20;
 const XFLAG_NOATIME: u64 = 0x40;
+const XFLAG_NODUMP: u64 = 0x80;
 
 /// The flags of a regular file or directory; none for other types and where the filesystem has
 /// none.
@@ -34,6 +35,7 @@ pub(super) fn get(node: &DirNode) -> Result<InodeFlags> {
                 immutable: bits & XFLAG_IMMUTABLE != 0,
                 sync: bits & XFLAG_SYNC != 0,
                 noatime: bits & XFLAG_NOATIME != 0,
+                nodump: bits & XFLAG_NODUMP != 0,
             }),
             Err(Errno::ENOSYS) => by_ioctl(place),
             Err(Errno::EOPNOTSUPP | Errno::ENOTTY | Errno::EINVAL) => Ok(InodeFlags::default()),
@@ -54,18 +56,21 @@ fn by_ioctl(place: Place<'_>) -> Result<InodeFlags> {
             immutable: flags.contains(IFlags::IMMUTABLE),
             sync: flags.contains(IFlags::SYNC),
             noatime: flags.contains(IFlags::NOATIME),
+            nodump: flags.contains(IFlags::NODUMP),
         }),
         Err(_) => Ok(InodeFlags::default()),
     }
 }
 
-/// Adds `sync` and `noatime`.
+/// Sets all but those that would make the layer unchangeable, which are taken away.
 pub(super) fn set(node: &DirNode, flags: InodeFlags) -> Result<()> {
     node.with_place(|place| {
         let file = open(place)?;
         let mut bits = rustix::fs::ioctl_getflags(&file)?;
         bits.set(IFlags::SYNC, flags.sync);
         bits.set(IFlags::NOATIME, flags.noatime);
+        bits.set(IFlags::NODUMP, flags.nodump);
+        bits.remove(IFlags::IMMUTABLE | IFlags::APPEND);
         Ok(rustix::fs::ioctl_setflags(&file, bits)?)
     })
 }

@@ -9,7 +9,7 @@ use super::handles::Pin;
 use super::state::{Content, Inode, State};
 use crate::backend::{Access, Entry, FileHandle, LayerFile, LayerNode, NodeRef, RawEntry, Result};
 use crate::errno::Errno;
-use crate::meta::{FileType, Metadata};
+use crate::meta::{FileType, InodeFlags, Metadata};
 use crate::path::Name;
 use crate::xattr_name::{OverlayAttr, XattrName};
 
@@ -68,6 +68,10 @@ pub(super) fn parse_handle(handle: &FileHandle) -> Option<(u64, u64)> {
 }
 
 impl LayerNode for MemNode {
+    fn flags(&self) -> Result<InodeFlags> {
+        self.with(|_, inode| Ok(inode.flags))
+    }
+
     fn metadata(&self) -> Result<Metadata> {
         self.with(|_, inode| Ok(self.pin.shared.metadata(inode)))
     }

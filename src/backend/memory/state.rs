@@ -10,7 +10,7 @@ use super::handles::Handles;
 use crate::backend::encoding::{INCOMPAT, is_char_whiteout, may_be_xattr_whiteout};
 use crate::backend::{Result, WhiteoutForm};
 use crate::errno::Errno;
-use crate::meta::{FileType, Metadata, Timestamp};
+use crate::meta::{FileType, InodeFlags, Metadata, Timestamp};
 use crate::path::Name;
 use crate::xattr_name::XattrName;
 
@@ -54,6 +54,8 @@ pub(super) struct Inode {
     pub(super) generation: u64,
     pub(super) xattrs: OrdMap<XattrName, Arc<[u8]>>,
     pub(super) content: Content,
+    /// Never append-only or immutable: a layer in memory stays changeable.
+    pub(super) flags: InodeFlags,
     /// An unnamed file that may still get a name.
     pub(super) tmpfile: bool,
 }
@@ -365,6 +367,7 @@ pub(super) fn new_inode(mut meta: Metadata, generation: u64, content: Content) -
         meta,
         generation,
         xattrs: OrdMap::new(),
+        flags: InodeFlags::default(),
         content,
         tmpfile: false,
     }

@@ -11,7 +11,7 @@ use crate::backend::{
     XattrMode,
 };
 use crate::errno::Errno;
-use crate::meta::{DeviceId, FileType, Metadata, SetAttr, Timestamp};
+use crate::meta::{DeviceId, FileType, InodeFlags, Metadata, SetAttr, Timestamp};
 
 /// Longest target of a symlink (`PATH_MAX` without its NUL).
 const SYMLINK_TARGET_BYTES_MAX: usize = 4095;
@@ -181,6 +181,23 @@ impl UpperBackend for MemLayer {
         let now = self.shared.now();
         let mut state = self.shared.write();
         attr::set_attr(state.inode_mut(ino)?, set, now)
+    }
+
+    fn set_flags(&self, node: &NodeRef, flags: InodeFlags) -> Result<()> {
+        let ino = self.ino(node)?;
+        let now = self.shared.now();
+        let mut state = self.shared.write();
+        let inode = state.inode_mut(ino)?;
+        if !inode.meta.is_file() && !inode.meta.is_dir() {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        inode.flags = InodeFlags {
+            append: false,
+            immutable: false,
+            ..flags
+        };
+        inode.meta.ctime = now;
+        Ok(())
     }
 
     fn set_xattr(

@@ -6,13 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{
-    Access, AtFlags, CWD, FallocateFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid,
+    Access, AtFlags, CWD, FallocateFlags, Gid, IFlags, Mode, OFlags, Timespec, Timestamps, Uid,
 };
 
 use super::real_fs::{Answer, DONE};
 use crate::backend::AllocateMode;
 use crate::errno::Errno;
-use crate::meta::{DeviceId, FileType, Metadata, SetAttr, SetTime, StatFs};
+use crate::meta::{DeviceId, FileType, InodeFlags, Metadata, SetAttr, SetTime, StatFs};
 use crate::op::{EntryInfo, OpenOptions, Outcome, RenameFlags};
 use crate::path::Name;
 use crate::testing::snapshot::stat_at;
@@ -302,4 +302,43 @@ pub(super) fn set_attr(path: &Path, follow: bool, attr: &SetAttr) -> Result<(), 
         rustix::fs::utimensat(CWD, path, &times, flags)?;
     }
     Ok(())
+}
+
+/// Opens what has inode flags. Other objects have none (`ENOTTY`), to who may read them.
+pub(super) fn open_for_flags(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    not_empty(path)?;
+    if stat_at(CWD, path, true)?.file_type.is_special() {
+        rustix::fs::accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS)?;
+        return Err(Errno::ENOTTY);
+    }
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// One named flag.
+type Field = fn(&mut InodeFlags) -> &mut bool;
+
+/// The bits that have a name here.
+const FLAGS: [(IFlags, Field); 5] = [
+    (IFlags::APPEND, |f| &mut f.append),
+    (IFlags::IMMUTABLE, |f| &mut f.immutable),
+    (IFlags::SYNC, |f| &mut f.sync),
+    (IFlags::NOATIME, |f| &mut f.noatime),
+    (IFlags::NODUMP, |f| &mut f.nodump),
+];
+
+pub(super) fn named_flags(bits: IFlags) -> InodeFlags {
+    let mut flags = InodeFlags::default();
+    for (bit, field) in FLAGS {
+        *field(&mut flags) = bits.contains(bit);
+    }
+    flags
+}
+
+/// `bits` with those that have a name as `flags` say.
+pub(super) fn with_flags(mut bits: IFlags, mut flags: InodeFlags) -> IFlags {
+    for (bit, field) in FLAGS {
+        bits.set(bit, *field(&mut flags));
+    }
+    bits
 }

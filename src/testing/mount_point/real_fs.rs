@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, XattrFlags};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, SeekFrom, XattrFlags, ioctl_getflags, ioctl_setflags,
+};
 
 use super::calls::{
-    access, allocate, change_root, create_dir_all, done, mkdir, mknod, not_empty, open, owner,
-    read_dir, remove_dir_all, rename_flags, rmdir, set_attr, statfs, times, write,
+    access, allocate, change_root, create_dir_all, done, mkdir, mknod, named_flags, not_empty,
+    open, open_for_flags, owner, read_dir, remove_dir_all, rename_flags, rmdir, set_attr, statfs,
+    times, with_flags, write,
 };
 use super::disguise::Disguise;
 use crate::backend::XattrMode;
@@ -170,6 +173,15 @@ impl RealFs {
                     true => rustix::fs::removexattr(path, name.as_bytes())?,
                     false => rustix::fs::lremovexattr(path, name.as_bytes())?,
                 }
+                DONE
+            }
+            Op::GetFlags { path } => {
+                let file = open_for_flags(path)?;
+                Ok(Outcome::Flags(named_flags(ioctl_getflags(&file)?)))
+            }
+            Op::SetFlags { path, flags } => {
+                let file = open_for_flags(path)?;
+                ioctl_setflags(&file, with_flags(ioctl_getflags(&file)?, *flags))?;
                 DONE
             }
             Op::Allocate {

@@ -187,6 +187,8 @@ impl Tree {
             }
             Op::Metadata { path, .. }
             | Op::Access { path, .. }
+            | Op::GetFlags { path }
+            | Op::SetFlags { path, .. }
             | Op::GetXattr { path, .. }
             | Op::ListXattrs { path, .. }
             | Op::SetAttr { path, .. }

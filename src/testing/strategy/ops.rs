@@ -11,7 +11,7 @@ use super::acl::{AclEntry, acl_bytes};
 use super::layers::target;
 use super::{Profile, op_path};
 use crate::backend::{AllocateMode, XattrMode};
-use crate::meta::{DeviceId, FileType, SetAttr, SetTime, Timestamp};
+use crate::meta::{DeviceId, FileType, InodeFlags, SetAttr, SetTime, Timestamp};
 use crate::op::{AccessMode, Op, OpenOptions, RenameFlags};
 use crate::xattr_name::XattrName;
 
@@ -293,17 +293,33 @@ fn look(profile: &Profile) -> BoxedStrategy<Op> {
         10 => path.clone().prop_map(|path| Op::ReadDir { path }),
         5 => path.clone().prop_map(|path| Op::ReadLink { path }),
         5 => (path.clone(), access_mode()).prop_map(|(path, mode)| Op::Access { path, mode }),
-        10 => (path, position(), length()).prop_map(
+        10 => (path.clone(), position(), length()).prop_map(
             |(path, offset, len)| Op::Read { path, offset, len }
         ),
         5 => (at.clone(), names).prop_map(
             |((path, follow), name)| Op::GetXattr { path, follow, name }
         ),
         5 => at.prop_map(|(path, follow)| Op::ListXattrs { path, follow }),
+        2 * u32::from(profile.callers) => path.clone().prop_map(|path| Op::GetFlags { path }),
+        3 * u32::from(profile.callers) => (path, inode_flags()).prop_map(
+            |(path, flags)| Op::SetFlags { path, flags }
+        ),
         1 => Just(Op::StatFs),
         1 => Just(Op::Sync),
     ]
     .boxed()
+}
+
+/// Those that are recorded; the others of a directory go over to what is made in it where the layer's
+/// filesystem does that.
+fn inode_flags() -> BoxedStrategy<InodeFlags> {
+    (weighted(0.15), weighted(0.15))
+        .prop_map(|(append, immutable)| InodeFlags {
+            append,
+            immutable,
+            ..InodeFlags::default()
+        })
+        .boxed()
 }
 
 fn access_mode() -> BoxedStrategy<AccessMode> {
