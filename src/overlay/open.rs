@@ -12,9 +12,9 @@ use crate::error::{Error, LayerId, Result};
 use crate::overlay::options::OverlayOptions;
 use crate::overlay::volatile;
 use crate::rules::LOWER_LAYERS_MAX;
+use crate::rules::config::UuidMode;
 use crate::rules::config::facts::{Facts, Handles, LowerFacts, StoredUuid, UpperFacts};
 use crate::rules::config::settle::Settled;
-use crate::rules::config::UuidMode;
 use crate::rules::warning::{Warning, WarningReason};
 use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
