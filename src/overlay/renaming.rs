@@ -160,6 +160,14 @@ impl Build<'_> {
             Some(inode) if flags.exchange => Some(self.upper(inode, Data::Attributes)?),
             _ => None,
         };
+        let replaced = new.found.inode().filter(|_| !flags.exchange).cloned();
+        let counted = match &replaced {
+            Some(inode) => {
+                let state = inode.state();
+                Some((inode.clone(), state, self.count_names(inode)?))
+            }
+            None => None,
+        };
         if let Some(inode) = new.found.inode()
             && let Some(node) = inode.upper()
             && !whiteouts.is_empty()
@@ -189,6 +197,9 @@ impl Build<'_> {
                 let dir = old.dir.clone();
                 self.then(step, move |_| dir.update(|s| s.origin_mark = mark));
             }
+        }
+        if let Some((inode, state, counted)) = counted {
+            self.drop_name(steps.commit, &inode, &state, counted)?;
         }
         let (old, new) = (old.clone(), new.clone());
         self.then(steps.commit, move |_| {

@@ -271,6 +271,8 @@ pub(crate) fn plan(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::LayerId;
+    use crate::path::Name;
 
     const FILE: Side = Side {
         exists: true,
@@ -405,30 +407,26 @@ mod tests {
     }
 
     #[test]
-    fn r146_the_mark_comes_before_the_whiteout_and_goes_after_it() {
+    fn r146_the_mark_comes_before_the_whiteout_and_goes_after_it() -> Result<(), Errno> {
         let mut all = Plan::default();
-        let dir = all.object(crate::error::LayerId::Upper, "/p".into());
-        let object = all.object(crate::error::LayerId::Upper, "/p/d".into());
-        let place = |name: &str| Place {
-            dir,
-            name: crate::path::Name::new(name.as_bytes()).unwrap(),
+        let dir = all.object(LayerId::Upper, "/p".into());
+        let object = all.object(LayerId::Upper, "/p/d".into());
+        let [from, to] = ["d", "w"].map(|name| Name::new(name).map(|name| Place { dir, name }));
+        let old = Side {
+            parent_pure: true,
+            ..DIR
         };
-        let facts = facts(
-            Side {
-                parent_pure: true,
-                ..DIR
-            },
-            Side {
-                whiteout: true,
-                ..NONE
-            },
-            RenameFlags::NONE,
-        );
-        let steps = plan(&mut all, decide(&facts), object, place("d"), place("w"));
+        let new = Side {
+            whiteout: true,
+            ..NONE
+        };
+        let decision = decide(&facts(old, new, RenameFlags::NONE));
+        let steps = plan(&mut all, decision, object, from?, to?);
         assert_eq!((steps.commit, steps.hidden), (1, Some((0, 3))));
         let roles: Vec<_> = all.steps.iter().map(|s| s.role).collect();
         let want = [Role::BestEffort, Role::Commit, Role::CleanUp, Role::Unmark];
         assert_eq!(roles, want);
+        Ok(())
     }
 
     #[test]
