@@ -1,6 +1,6 @@
 //! Runs cases on two systems and compares them after every step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -39,6 +39,10 @@ pub struct Rules {
     pub left_without_handles: bool,
     /// Mounted with `nfs_export=on`: link counts are not compared, nor what follows from them.
     pub nfs_export: bool,
+    /// Several names may lead to one lower directory. The first to be looked up has it, others are `ESTALE`
+    /// (rule R169), and the kernel looks names up in the order of its directories: so all are looked up in
+    /// one order beforehand.
+    pub in_order: bool,
     /// The right system is behind `/dev/fuse`: the library that speaks the protocol has no unnamed
     /// files.
     pub right_is_fuse: bool,
@@ -63,6 +67,7 @@ impl Rules {
             reads_write_left_only: false,
             right_in_memory: false,
             left_without_handles: false,
+            in_order: false,
             right_is_fuse: false,
             upper_is_xfs: layout.upper == Fs::Xfs,
         }
@@ -209,6 +214,11 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
         };
         compare_trees(stack, &lowers, left, right, rules)
     };
+    let look_up = |left: &mut dyn System, right: &mut dyn System| match rules.in_order {
+        true => look_up_in_order(stack, &lowers, left, right, rules),
+        false => Ok(()),
+    };
+    look_up(&mut *left, &mut *right).map_err(|what| diverge(None, what))?;
     compare(&mut *left, &mut *right, false).map_err(|what| diverge(None, what))?;
     let mut succeeded = 0;
     let mut ends = Ends::default();
@@ -229,6 +239,7 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
             }
             if *check != Check::Compare {
                 let after = |what| diverge(step, format!("after {check:?}:\n{what}"));
+                look_up(&mut *left, &mut *right).map_err(after)?;
                 compare(&mut *left, &mut *right, rotated).map_err(after)?;
             }
         }
@@ -276,6 +287,30 @@ fn lower_snapshots(stack: &Stack) -> Vec<TreeSnapshot> {
     let options = stack.layer_options();
     let of = |dir| TreeSnapshot::of_dir(dir, &options).expect("lower layer");
     stack.lowers.iter().map(of).collect()
+}
+
+/// Looks up each path that a layer has, parents first.
+fn look_up_in_order(
+    stack: &Stack,
+    lowers: &[TreeSnapshot],
+    left: &mut dyn System,
+    right: &mut dyn System,
+    rules: &Rules,
+) -> Result<(), String> {
+    let upper = left.upper();
+    let layers = lowers.iter().chain([&upper]);
+    let paths: BTreeSet<_> = layers.flat_map(|layer| layer.entries().keys()).collect();
+    for path in paths {
+        let op = Op::Metadata {
+            path: path.clone(),
+            follow: false,
+        };
+        let (a, b) = (left.apply(&op), right.apply(&op));
+        if let Some(what) = outcome::differ(&a, &b, &rules.merged, Some(stack.started)) {
+            return Err(format!("looking up {}: {what}", path.display()));
+        }
+    }
+    Ok(())
 }
 
 /// Upper layers first: looking at a merged tree may make the kernel write (rules R065, R108).
@@ -366,6 +401,8 @@ pub struct Campaign {
     pub rules: Rules,
     /// Each case gets random mount options.
     pub matrix: bool,
+    /// No two lowers are on one filesystem.
+    pub distinct_lowers: bool,
     /// Stop after so many cases.
     pub cases: u64,
     /// Stop after this time.
@@ -373,8 +410,12 @@ pub struct Campaign {
 }
 
 impl Campaign {
-    /// As many cases as 5 seconds allow. `KERNEL_SECONDS` changes the time.
-    pub fn new(name: &'static str, layout: Layout, profile: Profile) -> Self {
+    /// As many cases as 5 seconds allow. `KERNEL_SECONDS` changes the time, `KERNEL_OPS` the most operations
+    /// of a case.
+    pub fn new(name: &'static str, layout: Layout, mut profile: Profile) -> Self {
+        if let Some(ops) = number_from_env("KERNEL_OPS") {
+            profile.ops_max = usize::try_from(ops).expect("KERNEL_OPS");
+        }
         let seconds = number_from_env("KERNEL_SECONDS").unwrap_or(5);
         Campaign {
             name,
@@ -382,6 +423,7 @@ impl Campaign {
             layout,
             profile,
             matrix: false,
+            distinct_lowers: false,
             cases: u64::MAX,
             time: Duration::from_secs(seconds),
         }
@@ -402,6 +444,9 @@ impl Campaign {
         while stats.cases < self.cases && start.elapsed() < self.time {
             let mut case = strategy.new_tree(&mut runner).expect("a case").current();
             case.options.extend(self.layout.options.iter().cloned());
+            if self.distinct_lowers {
+                case.lowers.truncate(self.layout.lowers.len());
+            }
             if self.matrix {
                 let user = self.profile.namespace == XattrNamespace::User;
                 case.options.extend(matrix::pick(runner.rng(), user));
@@ -456,7 +501,12 @@ impl Campaign {
             step: None,
             what: format!("writing layers: {e}"),
         })?;
-        run_case(&Rc::new(stack), pair, &self.rules)
+        let mut rules = self.rules.clone();
+        rules.in_order = self.profile.redirects;
+        if case.options.iter().any(|option| option == "nfs_export=on") {
+            (rules.nfs_export, rules.merged.nlink) = (true, false);
+        }
+        run_case(&Rc::new(stack), pair, &rules)
     }
 
     fn fail(&self, mounted: &Mounted, case: Case, seed: u64, pair: Pair<'_>) -> ! {
