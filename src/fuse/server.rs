@@ -290,7 +290,7 @@ impl Filesystem for Server {
                 self.set_len(req, &inode, fh, len)?;
             }
             if !change.is_empty() {
-                self.core.set_attr(&inode, &change)?;
+                self.set_attr(req, &inode, &change)?;
             }
             self.metadata(&inode)
         });
@@ -579,7 +579,7 @@ impl Filesystem for Server {
 
     fn setxattr(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         raw: &OsStr,
         value: &[u8],
@@ -587,7 +587,7 @@ impl Filesystem for Server {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        self.reply_empty(self.set_xattr(ino, raw, Some(value), flags), reply);
+        self.reply_empty(self.set_xattr(req, ino, raw, Some(value), flags), reply);
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, raw: &OsStr, size: u32, reply: ReplyXattr) {
@@ -598,8 +598,8 @@ impl Filesystem for Server {
         reply_xattr(self.list_xattrs(req, ino), size, reply);
     }
 
-    fn removexattr(&self, _req: &Request, ino: INodeNo, raw: &OsStr, reply: ReplyEmpty) {
-        self.reply_empty(self.set_xattr(ino, raw, None, 0), reply);
+    fn removexattr(&self, req: &Request, ino: INodeNo, raw: &OsStr, reply: ReplyEmpty) {
+        self.reply_empty(self.set_xattr(req, ino, raw, None, 0), reply);
     }
 
     fn ioctl(
@@ -609,11 +609,13 @@ impl Filesystem for Server {
         _fh: FileHandle,
         _flags: IoctlFlags,
         cmd: u32,
-        _in_data: &[u8],
+        data: &[u8],
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
-        match self.inode_flags(ino, cmd) {
+        let answer = self.inode_flags(ino, cmd, data);
+        self.tell_copied_up();
+        match answer {
             Ok(data) => reply.ioctl(0, &data),
             Err(e) => reply.error(convert::errno(e)),
         }
@@ -621,7 +623,7 @@ impl Filesystem for Server {
 
     fn fallocate(
         &self,
-        _req: &Request,
+        req: &Request,
         _ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -629,7 +631,7 @@ impl Filesystem for Server {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.reply_empty(self.allocate(fh, offset, length, mode), reply);
+        self.reply_empty(self.allocate(req, fh, offset, length, mode), reply);
     }
 
     fn lseek(
@@ -649,7 +651,7 @@ impl Filesystem for Server {
 
     fn copy_file_range(
         &self,
-        _req: &Request,
+        req: &Request,
         _ino_in: INodeNo,
         fh_in: FileHandle,
         offset_in: u64,
@@ -660,7 +662,7 @@ impl Filesystem for Server {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        match self.copy_range((fh_in, offset_in), (fh_out, offset_out), len) {
+        match self.copy_range(req, (fh_in, offset_in), (fh_out, offset_out), len) {
             Ok(copied) => reply.written(copied),
             Err(e) => reply.error(convert::errno(e)),
         }
