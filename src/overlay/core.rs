@@ -22,6 +22,7 @@ use crate::credentials::Credentials;
 use crate::errno::Errno;
 use crate::error::{Error, LayerId, Result};
 use crate::meta::DeviceId;
+use crate::overlay::handles::Handles;
 use crate::overlay::inode::{Inode, Lower, Place, State};
 use crate::overlay::meter::Meter;
 use crate::overlay::objects::Objects;
@@ -158,7 +159,10 @@ impl Deref for Core {
 pub(crate) struct Shared {
     pub(crate) lowers: Vec<LowerLayer>,
     pub(crate) upper: Option<Arc<dyn LayerBackend>>,
+    /// Where objects are staged.
     pub(crate) work: Option<NodeRef>,
+    /// The index, if there is one; then it is `work` too.
+    pub(crate) index: Option<NodeRef>,
     pub(crate) options: OverlayOptions,
     pub(crate) features: Features,
     /// The options in force.
@@ -218,7 +222,7 @@ impl Core {
         let namespace = checks::namespace(&lowers, upper.as_ref())?;
         let (filesystems, fs_of_lowers) = filesystems(&lowers, upper.as_ref());
         let roots = checks::roots(&lowers, upper.as_ref(), &fs_of_lowers)?;
-        let work = checks::work(upper.as_ref())?;
+        let mut work = checks::work(upper.as_ref())?;
         let facts = Facts {
             namespace,
             permitted: checks::permitted(&lowers, upper.as_ref()),
@@ -228,7 +232,6 @@ impl Core {
             defaults: options.defaults,
         };
         let mut settled = checks::settle(&options, &facts)?;
-        checks::refuse_index(&settled.settings, upper.as_ref())?;
         if settled.settings.fsync == Fsync::Volatile {
             checks::leave_mark(upper.as_ref(), work.as_ref())?;
         }
@@ -246,11 +249,25 @@ impl Core {
             })
             .collect();
         let root = root_inode(&lowers, upper.as_ref(), &roots)?;
+        let features = settled.settings.features();
+        let mut index = None;
+        if features.index {
+            let handles = Handles {
+                lowers: &lowers,
+                upper: upper.as_ref(),
+                uuid: settled.settings.uuid,
+                bad_uuids: &settled.bad_uuids,
+            };
+            index = Some(crate::overlay::index::open(handles, features, &roots)?);
+            // It is where objects are staged too (rule R046).
+            work = index.clone();
+        }
         let shared = Shared {
             lowers,
             upper,
             work,
-            features: settled.settings.features(),
+            index,
+            features,
             settings: settled.settings,
             numbering: settled.numbering,
             bad_uuids: settled.bad_uuids,
@@ -418,6 +435,8 @@ fn root_inode(
         xattr_whiteouts,
         metacopy: false,
         hard_linked: false,
+        indexed: false,
+        nlink: 0,
         redirect: None,
         digest: None,
     };

@@ -15,6 +15,7 @@
 pub mod child;
 mod freedoms;
 pub mod fs;
+pub mod index;
 pub mod matrix;
 pub mod mount;
 pub mod namespace;
