@@ -1,8 +1,8 @@
 //! Who sent a request, as far as the request does not say: capabilities and further groups.
 //!
-//! They matter for one thing only. The kernel checks permissions, but leaves taking set-id bits away to
-//! whoever changes the file (`FUSE_HANDLE_KILLPRIV_V2`), and that depends on both. So they are read where
-//! the file has such bits, and nowhere else.
+//! The kernel checks permissions, but leaves taking set-id bits away to whoever changes the file
+//! (`FUSE_HANDLE_KILLPRIV_V2`), and that depends on both; and it does not hide the names of `trusted.`
+//! attributes. So they are read where a file has such bits or names, and nowhere else.
 
 use std::fs;
 use std::sync::Arc;
@@ -16,6 +16,13 @@ use crate::overlay::inode::Inode;
 
 /// Set-user-id and set-group-id.
 pub(super) const SET_ID_BITS: u32 = 0o6000;
+
+/// The machine's first user namespace, as the kernel names it.
+const FIRST_NAMESPACE: &str = "user:[4026531837]";
+
+/// Capabilities that count in the first user namespace only.
+const WHOLE_MACHINE: CapabilitySet =
+    CapabilitySet::from_bits(CapabilitySet::FSETID.bits() | CapabilitySet::SYS_ADMIN.bits());
 
 /// What `/proc/PID/status` says of capabilities and groups.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,14 +47,17 @@ impl Status {
     /// Of a thread. Nothing if it cannot be read: it is gone, or of another container.
     fn of(pid: u32) -> Option<Status> {
         let mut status = Status::parse(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)?;
-        // Capabilities in another user namespace mean nothing for files of this one.
-        let namespace = |who: &str| fs::read_link(format!("/proc/{who}/ns/user")).ok();
-        let own = namespace("self");
-        if own.is_none() || namespace(&pid.to_string()) != own {
-            status.effective = CapabilitySet::EMPTY;
+        let namespace = fs::read_link(format!("/proc/{pid}/ns/user")).ok();
+        if namespace.is_none_or(|of| of.as_os_str() != FIRST_NAMESPACE) {
+            status.effective = status.effective.without(WHOLE_MACHINE);
         }
         Some(status)
     }
+}
+
+/// Whether who sent a request has a capability.
+pub(super) fn has(req: &Request, capability: CapabilitySet) -> bool {
+    Status::of(req.pid()).is_some_and(|status| status.effective.contains(capability))
 }
 
 impl Server {
@@ -72,11 +82,14 @@ impl Server {
             return Ok(self.core.clone());
         }
         let status = Status::of(req.pid()).unwrap_or_default();
-        let capable = !incapable && status.effective.contains(CapabilitySet::FSETID);
-        let capabilities = match capable {
-            true => CapabilitySet::ALL,
-            false => CapabilitySet::ALL.without(CapabilitySet::FSETID),
-        };
+        let mut capabilities = CapabilitySet::ALL;
+        if incapable || !status.effective.contains(CapabilitySet::FSETID) {
+            capabilities = capabilities.without(CapabilitySet::FSETID);
+        }
+        // The kernel leaves the bits out of what it checks.
+        if self.options.default_permissions && !status.effective.contains(CapabilitySet::FOWNER) {
+            capabilities = capabilities.without(CapabilitySet::FOWNER);
+        }
         let caller = Credentials::user(req.uid(), req.gid())
             .groups(status.groups)
             .capabilities(capabilities);
@@ -122,7 +135,8 @@ mod tests {
     fn status_of_this_process() {
         let status = Status::of(std::process::id()).unwrap();
         let capable = rustix::thread::capabilities(None).unwrap().effective;
-        assert_eq!(status.effective.bits(), capable.bits());
+        let counts = CapabilitySet::ALL.without(WHOLE_MACHINE).bits();
+        assert_eq!(status.effective.bits() & counts, capable.bits() & counts);
         assert_eq!(Status::of(0), None);
     }
 }

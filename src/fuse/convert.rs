@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fuser::{FileAttr, INodeNo, TimeOrNow};
 
 use crate::errno::Errno;
-use crate::meta::{DeviceId, FileType, InodeFlags, Metadata, SetTime, Timestamp};
+use crate::meta::{DeviceId, FileType, Metadata, SetTime, Timestamp};
 
 pub(super) fn errno(errno: Errno) -> fuser::Errno {
     fuser::Errno::from_i32(errno.raw())
@@ -104,53 +104,9 @@ pub(super) fn set_time(t: Option<TimeOrNow>) -> SetTime {
     }
 }
 
-/// One named flag.
-type Field = fn(&mut InodeFlags) -> &mut bool;
-
-/// The bits of `FS_IOC_GETFLAGS` that have a name here.
-const FLAGS: [(u32, Field); 5] = [
-    (0x8, |f| &mut f.sync),
-    (0x10, |f| &mut f.immutable),
-    (0x20, |f| &mut f.append),
-    (0x40, |f| &mut f.nodump),
-    (0x80, |f| &mut f.noatime),
-];
-
-pub(super) fn flag_bits(mut flags: InodeFlags) -> u32 {
-    let mut set = 0;
-    for (bit, field) in FLAGS {
-        if *field(&mut flags) {
-            set |= bit;
-        }
-    }
-    set
-}
-
-/// # Errors
-/// `EOPNOTSUPP`: a bit without a name.
-pub(super) fn inode_flags(mut bits: u32) -> Result<InodeFlags, Errno> {
-    let mut flags = InodeFlags::default();
-    for (bit, field) in FLAGS {
-        *field(&mut flags) = bits & bit != 0;
-        bits &= !bit;
-    }
-    match bits {
-        0 => Ok(flags),
-        _ => Err(Errno::EOPNOTSUPP),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn inode_flags_survive() {
-        for bits in [0, 0x8, 0x10, 0x20, 0x40, 0x80, 0xf8] {
-            assert_eq!(inode_flags(bits).map(flag_bits), Ok(bits));
-        }
-        assert_eq!(inode_flags(0x4), Err(Errno::EOPNOTSUPP));
-    }
 
     #[test]
     fn device_numbers_survive() {

@@ -44,6 +44,7 @@ mod caller;
 mod convert;
 mod data;
 mod device;
+mod flags;
 mod handles;
 mod io;
 mod names;

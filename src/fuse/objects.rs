@@ -7,8 +7,10 @@ use std::sync::Arc;
 use fuser::{FileHandle, INodeNo, Request};
 
 use crate::backend::XattrMode;
+use crate::credentials::CapabilitySet;
 use crate::errno::Errno;
-use crate::fuse::convert;
+use crate::fuse::caller;
+use crate::fuse::flags;
 use crate::fuse::server::{Answer, Server};
 use crate::meta::{Metadata, SetAttr};
 use crate::overlay::inode::Inode;
@@ -16,6 +18,8 @@ use crate::xattr_name::XattrName;
 
 const FS_IOC_GETFLAGS: u32 = 0x8008_6601;
 const FS_IOC_SETFLAGS: u32 = 0x4008_6602;
+const FS_IOC_FSGETXATTR: u32 = 0x801c_581f;
+const FS_IOC_FSSETXATTR: u32 = 0x401c_5820;
 
 const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
 
@@ -76,10 +80,12 @@ impl Server {
             let _tree = self.core.read();
             self.core.xattrs(&inode)?
         };
+        // The kernel keeps others from reading these, not from learning of them.
+        let is_trusted = |name: &XattrName| name.as_bytes().starts_with(b"trusted.");
+        let hides = names.iter().any(is_trusted) && !caller::has(req, CapabilitySet::SYS_ADMIN);
         let mut list = Vec::new();
         for name in names {
-            // The kernel keeps others from reading these, not from learning of them.
-            if name.as_bytes().starts_with(b"trusted.") && req.uid() != 0 {
+            if hides && is_trusted(&name) {
                 continue;
             }
             list.extend_from_slice(name.as_bytes());
@@ -115,23 +121,22 @@ impl Server {
         Ok(())
     }
 
-    /// Answers the requests about inode flags that `lsattr(1)` and `chattr(1)` make. Who may set which
-    /// the kernel has checked.
+    /// Answers the requests about inode flags that `lsattr(1)` and `chattr(1)` make, and the kernel
+    /// before it lets anyone set them. Who may set which the kernel has checked.
     pub(super) fn inode_flags(&self, ino: INodeNo, cmd: u32, data: &[u8]) -> Answer<Vec<u8>> {
         let inode = self.inode(ino)?;
-        match cmd {
-            FS_IOC_GETFLAGS => {
-                let _tree = self.core.read();
-                let shown = self.core.shown_flags(&inode)?;
-                Ok(convert::flag_bits(shown).to_ne_bytes().to_vec())
-            }
-            FS_IOC_SETFLAGS => {
-                let bits = data.first_chunk().ok_or(Errno::EINVAL)?;
-                let flags = convert::inode_flags(u32::from_ne_bytes(*bits))?;
-                self.core.set_flags(&inode, flags)?;
-                Ok(Vec::new())
-            }
-            _ => Err(Errno::ENOTTY),
-        }
+        let shown = || {
+            let _tree = self.core.read();
+            Ok::<_, Errno>(self.core.shown_flags(&inode)?)
+        };
+        let flags = match cmd {
+            FS_IOC_GETFLAGS => return Ok(flags::bits(shown()?).to_ne_bytes().to_vec()),
+            FS_IOC_FSGETXATTR => return Ok(flags::extended(shown()?)),
+            FS_IOC_SETFLAGS => flags::from_bits(data)?,
+            FS_IOC_FSSETXATTR => flags::from_extended(data)?,
+            _ => return Err(Errno::ENOTTY),
+        };
+        self.core.set_flags(&inode, flags)?;
+        Ok(Vec::new())
     }
 }

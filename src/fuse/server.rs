@@ -18,6 +18,7 @@ use fuser::{
 };
 
 use crate::errno::Errno;
+use crate::fuse::caller::SET_ID_BITS;
 use crate::fuse::convert;
 use crate::fuse::handles::{Handles, Stream};
 use crate::fuse::io::Handle;
@@ -137,12 +138,21 @@ impl Server {
         }
     }
 
+    /// How long a name may be kept. Taking set-id bits away changes a mode that the kernel looks at
+    /// without asking whether it is good still, unless it looks the name up again.
+    pub(super) fn name_time(&self, meta: &Metadata) -> Duration {
+        match meta.is_file() && meta.mode & SET_ID_BITS != 0 {
+            true => Duration::ZERO,
+            false => self.options.cache,
+        }
+    }
+
     fn reply_entry(&self, answer: Answer<(Arc<Inode>, Metadata)>, reply: ReplyEntry) {
         self.tell_copied_up();
         match answer {
             Ok((inode, meta)) => {
                 let told = self.entry(&inode, &meta);
-                let names = self.options.cache;
+                let names = self.name_time(&meta);
                 reply.entry_with_ttls(&told.attr_time, &names, &told.attr, told.generation);
             }
             Err(e) => reply.error(convert::errno(e)),
@@ -413,7 +423,8 @@ impl Filesystem for Server {
         let way = self.way(file, io, writes, |fd| reply.open_backing(fd));
         let flags = page_flags(way.keeps_pages);
         let (handle, backing) = self.register(way);
-        let (time, attr, generation) = (&told.attr_time, &told.attr, told.generation);
+        let time = &told.attr_time.min(self.name_time(&meta));
+        let (attr, generation) = (&told.attr, told.generation);
         match backing {
             Some(backing) => {
                 reply.created_passthrough(time, attr, generation, handle, PASSED, &backing);
