@@ -27,6 +27,7 @@ use crate::overlay::inode::{Inode, Lower, Place, State};
 use crate::overlay::meter::Meter;
 use crate::overlay::objects::Objects;
 use crate::overlay::options::OverlayOptions;
+use crate::overlay::stack::Layers;
 use crate::overlay::watch::Watchers;
 use crate::path::Name;
 use crate::rules::Features;
@@ -138,6 +139,13 @@ pub(crate) struct LowerLayer {
     pub(crate) has_xattr_whiteouts: AtomicBool,
 }
 
+/// A layer that has only data.
+#[derive(Debug)]
+pub(crate) struct DataLayer {
+    pub(crate) layer: LowerLayer,
+    pub(crate) root: NodeRef,
+}
+
 /// One caller's view of a union: what the engine's operations are methods of. Views of one union
 /// share everything but the caller.
 #[derive(Clone, Debug)]
@@ -158,6 +166,8 @@ impl Deref for Core {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) lowers: Vec<LowerLayer>,
+    /// Layers that have data of metacopy files only, the first to be asked first.
+    pub(crate) data: Vec<DataLayer>,
     pub(crate) upper: Option<Arc<dyn LayerBackend>>,
     /// Where objects are staged.
     pub(crate) work: Option<NodeRef>,
@@ -211,24 +221,27 @@ fn filesystems(
 }
 
 impl Core {
-    /// Checks a stack and makes a union of it; `lowers` topmost first.
-    pub(crate) fn new(
-        lowers: Vec<Arc<dyn LayerBackend>>,
-        upper: Option<Arc<dyn LayerBackend>>,
-        options: OverlayOptions,
-    ) -> Result<Arc<Core>> {
+    /// Checks a stack and makes a union of it.
+    pub(crate) fn new(layers: Layers, options: OverlayOptions) -> Result<Arc<Core>> {
         use crate::overlay::open as checks;
-        checks::count(&lowers, upper.as_ref())?;
+        let Layers {
+            upper,
+            mut lowers,
+            data,
+        } = layers;
+        let merged = lowers.len();
         let namespace = checks::namespace(&lowers, upper.as_ref())?;
+        lowers.extend(data);
+        checks::count(merged, &lowers, upper.as_ref())?;
         let (filesystems, fs_of_lowers) = filesystems(&lowers, upper.as_ref());
-        let roots = checks::roots(&lowers, upper.as_ref(), &fs_of_lowers)?;
+        let mut roots = checks::roots(&lowers, upper.as_ref(), &fs_of_lowers)?;
         let mut work = checks::work(upper.as_ref())?;
         let facts = Facts {
             namespace,
             permitted: checks::permitted(&lowers, upper.as_ref()),
             upper: checks::upper_facts(upper.as_ref(), &roots)?,
             lowers: checks::lower_facts(&lowers, &fs_of_lowers),
-            data_layers: 0,
+            data_layers: lowers.len() - merged,
             defaults: options.defaults,
         };
         let mut settled = checks::settle(&options, &facts)?;
@@ -239,7 +252,7 @@ impl Core {
         static NEXT_DEV: AtomicU64 = AtomicU64::new(1);
         let devices = u64::try_from(filesystems).unwrap_or(0) + 1;
         let dev_minor = NEXT_DEV.fetch_add(devices, Ordering::Relaxed);
-        let lowers: Vec<LowerLayer> = lowers
+        let mut lowers: Vec<LowerLayer> = lowers
             .into_iter()
             .zip(fs_of_lowers)
             .map(|(backend, fs)| LowerLayer {
@@ -248,6 +261,9 @@ impl Core {
                 has_xattr_whiteouts: AtomicBool::new(false),
             })
             .collect();
+        let data_roots = roots.lowers.split_off(merged);
+        let data = lowers.split_off(merged).into_iter().zip(data_roots);
+        let data = data.map(|(layer, root)| DataLayer { layer, root });
         let root = root_inode(&lowers, upper.as_ref(), &roots)?;
         let features = settled.settings.features();
         let mut index = None;
@@ -264,6 +280,7 @@ impl Core {
         }
         let shared = Shared {
             lowers,
+            data: data.collect(),
             upper,
             work,
             index,
@@ -310,6 +327,23 @@ impl Core {
 impl Shared {
     pub(crate) fn root(&self) -> &Arc<Inode> {
         &self.root
+    }
+
+    /// A lower layer by its number; data-only ones count on after the others.
+    pub(crate) fn read_only_layer(&self, i: usize) -> Option<&LowerLayer> {
+        let data = i.checked_sub(self.lowers.len());
+        self.lowers
+            .get(i)
+            .or_else(|| self.data.get(data?).map(|d| &d.layer))
+    }
+
+    /// The layers that this is a union of.
+    pub(crate) fn layers(&self) -> Layers {
+        Layers {
+            upper: self.upper.clone(),
+            lowers: self.lowers.iter().map(|l| l.backend.clone()).collect(),
+            data: self.data.iter().map(|d| d.layer.backend.clone()).collect(),
+        }
     }
 
     /// The writable half, or `EROFS`.
@@ -434,6 +468,7 @@ fn root_inode(
         origin_recorded: true,
         xattr_whiteouts,
         metacopy: false,
+        data: None,
         hard_linked: false,
         indexed: false,
         nlink: 0,
