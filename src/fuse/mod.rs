@@ -37,6 +37,11 @@
 //!   request. Programs fall back to named ones.
 //! - Inode flags without a name in [`InodeFlags`](crate::InodeFlags) are not shown, and cannot be set
 //!   (`EOPNOTSUPP`).
+//! - With an index all names of a lower file are one object, and a request does not say by which of them
+//!   it was opened. So another of its names may be copied up than the kernel would take; what is shown
+//!   is the same.
+//! - Of what is immutable or append-only the kernel does not know; it is refused all the same, but
+//!   another reason to refuse may be told first.
 //! - Set-id bits that are given to a file while it is open for writing (passed through to the kernel)
 //!   stay when it is written to through that opening.
 

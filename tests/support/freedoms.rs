@@ -130,17 +130,20 @@ fn protects(op: &Op) -> bool {
 
 /// Behind `/dev/fuse` an object is known by a number, not by the name that was opened, and all names of
 /// an indexed lower have one number. So which of them is copied up is anybody's guess; what is shown is
-/// the same.
-pub(super) fn any_name(stack: &Stack, rotated: bool, lowers: &[TreeSnapshot]) -> bool {
-    let indexed = ["index=on", "nfs_export=on"];
-    let is_indexed = stack.options.iter().any(|o| indexed.contains(&o.as_str()));
+/// the same, as long as there is the index.
+pub(super) fn any_name(lowers: &[TreeSnapshot]) -> bool {
     let several =
         |entry: &Entry| matches!(entry, Entry::Node(n) if !n.meta.is_dir() && n.meta.nlink > 1);
-    is_indexed
-        && (rotated
-            || lowers
-                .iter()
-                .any(|tree| tree.entries().values().any(several)))
+    lowers
+        .iter()
+        .any(|tree| tree.entries().values().any(several))
+}
+
+/// True if these options ask for an index.
+pub(super) fn is_indexed(options: &[String]) -> bool {
+    options
+        .iter()
+        .any(|o| o == "index=on" || o == "nfs_export=on")
 }
 
 /// Without file handles the kernel has two inodes for two names of one copied-up file; here it is one.
