@@ -18,7 +18,8 @@ const DATABASE: &str = "
 /// Two processes at a time; sqlite locks ranges of the file with `fcntl(2)`, and in WAL mode shares memory.
 fn insert(rows: usize) -> String {
     format!(
-        "for db in data.db wal.db; do
+        "pids=
+         for db in data.db wal.db; do
              for who in 1 2; do
                  for i in $(seq {rows}); do
                      echo \"pragma busy_timeout = 60000; insert into t (who, v) values ($who, $i);\"
@@ -84,7 +85,9 @@ fn fio_verifies() {
 fn two_processes_lock() {
     if require(&[Fs::Tmpfs], &["flock"]) {
         in_mount_namespace(|| {
-            let site = Site::new(Fs::Tmpfs, |lower| drop(sh(lower, "echo 0 > number; : > lock")));
+            let site = Site::new(Fs::Tmpfs, |lower| {
+                drop(sh(lower, "echo 0 > number; : > lock"))
+            });
             let each = 100 * times();
             let add = format!(
                 "add() {{ for i in $(seq {each}); do

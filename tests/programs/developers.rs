@@ -28,7 +28,10 @@ fn repository(lower: &Path) {
     let repo = lower.join("repo");
     std::fs::create_dir(&repo).unwrap();
     for name in ["src", "tests"] {
-        copy_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name), &repo.join(name));
+        copy_all(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join(name),
+            &repo.join(name),
+        );
     }
     sh(
         &repo,

@@ -86,6 +86,10 @@ fn a_killed_server_leaves_sound_directories() {
             holes: false,
             ..Compare::unchanged()
         };
-        assert_eq!(before.diff_text(&after, &compare, 5), None, "the lower was changed");
+        assert_eq!(
+            before.diff_text(&after, &compare, 5),
+            None,
+            "the lower was changed"
+        );
     });
 }

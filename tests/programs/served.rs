@@ -1,9 +1,9 @@
 //! A mount, served by another process.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use layerstack::fuse::{FuseOptions, mount};
 use layerstack::testing::{Compare, TreeSnapshot};
@@ -58,24 +58,37 @@ fn server() {
 /// The process that serves, and its mount.
 pub struct Served {
     server: Child,
+    /// Open as long as the server may say something.
+    _said: Lines<BufReader<ChildStdout>>,
     at: PathBuf,
 }
 
 impl Served {
     pub fn new(site: &Site) -> Self {
-        let places = site.lowers.iter().chain([&site.upper, &site.work, &site.mount]);
+        let places = site
+            .lowers
+            .iter()
+            .chain([&site.upper, &site.work, &site.mount]);
         let places: Vec<&[u8]> = places.map(|p| p.as_os_str().as_bytes()).collect();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
-            .args(["--exact", "served::server", "--nocapture", "--test-threads=1"])
+            .args([
+                "--exact",
+                "served::server",
+                "--nocapture",
+                "--test-threads=1",
+            ])
             .env(PLACES, std::ffi::OsStr::from_bytes(&places.join(&b'\n')))
             .stdout(Stdio::piped());
         let mut server = command.spawn().unwrap();
         let mut said = BufReader::new(server.stdout.take().unwrap()).lines();
-        let ready = said.any(|line| line.is_ok_and(|line| line == READY));
+        let ready = said
+            .by_ref()
+            .any(|line| line.is_ok_and(|line| line == READY));
         assert!(ready, "the server ended: {:?}", server.wait());
         Served {
             server,
+            _said: said,
             at: site.mount.clone(),
         }
     }

@@ -15,7 +15,12 @@ use crate::support::namespace::{in_mount_namespace, skip};
 fn as_user(dir: &Path, script: &str) -> String {
     let mut command = Command::new("setpriv");
     command
-        .args(["--reuid=1000", "--regid=1000", "--groups=50", "--inh-caps=-all"])
+        .args([
+            "--reuid=1000",
+            "--regid=1000",
+            "--groups=50",
+            "--inh-caps=-all",
+        ])
         .args(["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
         .args(["sh", "-euc", script])
         .current_dir(dir);
@@ -90,7 +95,10 @@ fn an_ordinary_users_own_mount() {
     }
     in_mount_namespace(|| {
         let site = Site::new(Fs::Ext4, |lower| {
-            drop(sh(lower, "mkdir dir; echo old > dir/file; echo stays > stays"));
+            drop(sh(
+                lower,
+                "mkdir dir; echo old > dir/file; echo stays > stays",
+            ));
         });
         let base = site.mount.parent().unwrap();
         // What distributions permit everybody; here in this namespace only.
@@ -114,8 +122,8 @@ fn an_ordinary_users_own_mount() {
              fusermount3 -u merged
              while grep -q merged /proc/mounts; do sleep 0.1; done
              test $(cat upper0/dir/file) = new; test $(cat lower/dir/file) = old; test -c upper0/stays
-             dev/sandbox lower -- sh -euc 'echo x > dir/file; rm stays; mkdir made' > changes
-             test \"$(cat changes)\" = \"M /dir/file
+             changes=$(dev/sandbox lower -- sh -euc 'echo x > dir/file; rm stays; mkdir made')
+             test \"$changes\" = \"M /dir/file
 A /made
 D /stays\"
              test $(cat lower/dir/file) = old",

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use layerstack::{
-    Errno, LayerStack, OpenOptions, Overlay, RenameFlags, SetTime, Timestamp, copy_layer,
-};
 use crate::comparing::check;
 use crate::site::{Site, copy_all, in_chroot, require_debian};
 use crate::support::fs::Fs;
 use crate::support::namespace::{in_mount_namespace, require_kernel};
+use layerstack::{
+    Errno, LayerStack, OpenOptions, Overlay, RenameFlags, SetTime, Timestamp, copy_layer,
+};
 
 const INSTALL: &str = "
     dpkg --force-depends --force-unsafe-io -i /mnt/less_* /mnt/bc_* /mnt/perl-modules* /mnt/tree_*
