@@ -1,117 +1,100 @@
-//! What does copying a file up cost, against a plain copy of the same file?
+//! What does copying a file up cost, against a plain copy of the same file and against the kernel?
 //!
-//! Each routine makes the first write to a lower file of a union opened afresh. The baseline copies
-//! the same bytes on the same medium without a union. Nothing is made durable, in either.
+//! Each run makes the first write to a lower file of a union opened afresh, without making it durable;
+//! the plain copy copies the same bytes on the same filesystem; the kernel's overlay does the same as the
+//! union, mounted as usual and volatile. `BENCH_ALL=1` measures all sizes on all filesystems.
 
 #![allow(
     missing_docs,
     clippy::unwrap_used,
-    reason = "a benchmark may fail by panicking; criterion's macros make undocumented functions"
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a benchmark may fail by panicking"
 )]
 
-use std::path::Path;
-use std::time::Duration;
+mod stage;
 
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use layerstack::backend::LayerBackend;
+use criterion::{BenchmarkId, Criterion, Throughput};
 use layerstack::backend::memory::MemLayer;
-use layerstack::{DirLayer, LayerStack, OpenOptions, Overlay, OverlayOptions};
-use tempfile::TempDir;
+use layerstack::{Fsync, LayerStack, Overlay, OverlayOptions};
+use stage::pairs::time;
+use stage::{Site, Stage, line, touch, touch_real, write_file};
 
-const SIZES: [usize; 2] = [4 << 10, 1 << 20];
+/// Name and size of the files; the last one is a hole.
+const FILES: [(&str, u64); 5] = [
+    ("0", 0),
+    ("4KiB", 4 << 10),
+    ("1MiB", 1 << 20),
+    ("256MiB", 256 << 20),
+    ("1GiB-sparse", 1 << 30),
+];
 
-fn overlay(lower: impl LayerBackend + 'static, upper: impl LayerBackend + 'static) -> Overlay {
-    let lowers = LayerStack::from_top([lower]).unwrap();
-    Overlay::with_options(
-        &lowers,
-        upper,
-        OverlayOptions::new().fsync(layerstack::Fsync::Off),
-    )
-    .unwrap()
-}
-
-fn copy_up(overlay: &Overlay) {
-    let options = OpenOptions::new().write(true);
-    overlay.open("/file", &options).unwrap().close();
+fn main() {
+    stage::with_criterion(|c, stage| {
+        memory(c);
+        for (name, site) in stage.places() {
+            directory(c, stage, name, site);
+        }
+    });
 }
 
 fn memory(c: &mut Criterion) {
     let mut group = c.benchmark_group("copy_up_memory");
-    for size in SIZES {
-        let data = vec![7; size];
+    for (name, size) in FILES {
+        let bytes = if name == "1GiB-sparse" { 0 } else { size };
+        let data = vec![7; usize::try_from(bytes).unwrap()];
         let lower = MemLayer::builder().file("file", &data).build().unwrap();
-        group.throughput(Throughput::Bytes(size as u64));
-        group.bench_function(BenchmarkId::new("overlay", size), |b| {
-            b.iter_batched(
-                || overlay(lower.clone(), MemLayer::new()),
-                |overlay| {
-                    copy_up(&overlay);
-                    overlay
-                },
-                BatchSize::SmallInput,
-            );
+        group.throughput(Throughput::Bytes(bytes));
+        line(&mut group, "layerstack", name, || {
+            let lowers = LayerStack::from_top([lower.clone()]).unwrap();
+            let options = OverlayOptions::new().fsync(Fsync::Off);
+            let union = Overlay::with_options(&lowers, MemLayer::new(), options).unwrap();
+            time(|| touch(&union, "/file"))
         });
-        group.bench_function(BenchmarkId::new("baseline", size), |b| {
-            b.iter(|| data.clone())
-        });
+        group.bench_function(BenchmarkId::new("plain", name), |b| b.iter(|| data.clone()));
     }
     group.finish();
 }
 
-/// A folder with a lower that holds `file`, an empty upper and a work directory.
-fn folder(size: usize) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    for name in ["lower", "upper", "work"] {
-        std::fs::create_dir(dir.path().join(name)).unwrap();
-    }
-    std::fs::write(dir.path().join("lower/file"), vec![7; size]).unwrap();
-    dir
-}
-
-fn open(dir: &Path) -> Overlay {
-    let lower = DirLayer::open_lower(dir.join("lower")).unwrap();
-    let upper = DirLayer::open_upper(dir.join("upper"), dir.join("work")).unwrap();
-    overlay(lower, upper)
-}
-
-fn directory(c: &mut Criterion) {
-    let mut group = c.benchmark_group("copy_up_directory");
-    for size in SIZES {
-        group.throughput(Throughput::Bytes(size as u64));
-        group.bench_function(BenchmarkId::new("overlay", size), |b| {
-            b.iter_batched(
-                || {
-                    let dir = folder(size);
-                    (open(dir.path()), dir)
-                },
-                |(overlay, dir)| {
-                    copy_up(&overlay);
-                    (overlay, dir)
-                },
-                BatchSize::PerIteration,
-            );
+fn directory(c: &mut Criterion, stage: &Stage, place: &str, mut site: Site) {
+    let mut group = c.benchmark_group(format!("copy_up_{place}"));
+    let lower = site.lower();
+    for (name, size) in FILES {
+        if size > 1 << 20 && place != "ext4" && place != "here" && !stage::all() {
+            continue;
+        }
+        let source = lower.join(name);
+        if name == "1GiB-sparse" {
+            let file = std::fs::File::create(&source).unwrap();
+            file.set_len(size).unwrap();
+        } else {
+            write_file(&source, size);
+        }
+        group.throughput(Throughput::Bytes(size));
+        line(&mut group, "layerstack", name, || {
+            site.fresh();
+            let union = site.overlay(Fsync::Off);
+            time(|| touch(&union, name))
         });
-        group.bench_function(BenchmarkId::new("baseline", size), |b| {
-            b.iter_batched(
-                || folder(size),
-                |dir| {
-                    let (from, to) = (dir.path().join("lower/file"), dir.path().join("upper/file"));
-                    std::fs::copy(from, to).unwrap();
-                    dir
-                },
-                BatchSize::PerIteration,
-            );
+        line(&mut group, "plain", name, || {
+            site.fresh();
+            let to = site.path("plain").join(name);
+            time(|| std::fs::copy(&source, &to).unwrap())
         });
+        let mounts: [(&str, &[&str]); 2] = [("kernel", &[]), ("kernel-volatile", &["volatile"])];
+        for (who, options) in mounts {
+            if stage.can_mount() {
+                line(&mut group, who, name, || {
+                    site.fresh();
+                    let mount = site.mount(options);
+                    let took = time(|| touch_real(&mount.path().join(name)));
+                    mount.unmount().unwrap();
+                    took
+                });
+            }
+        }
     }
     group.finish();
 }
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
-    targets = memory, directory
-}
-criterion_main!(benches);

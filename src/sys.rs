@@ -267,6 +267,73 @@ pub(crate) fn inode_xflags(dir: BorrowedFd<'_>, name: Option<&CStr>) -> Result<u
     }
 }
 
+/// `struct xattr_args` of `getxattrat(2)`.
+#[repr(C)]
+struct XattrArgs {
+    value: u64,
+    size: u32,
+    flags: u32,
+}
+
+/// The numbers of `getxattrat(2)` and `listxattrat(2)` on all architectures.
+const SYS_GETXATTRAT: libc::c_long = 464;
+const SYS_LISTXATTRAT: libc::c_long = 465;
+
+/// Reads the extended attribute `attr` of `name` in `dir`, not through a symlink, into `buf`; the length.
+///
+/// # Errors
+/// `ENOSYS` before Linux 6.13; `ERANGE` if `buf` is too short.
+pub(crate) fn getxattrat(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    attr: &CStr,
+    buf: &mut [u8],
+) -> Result<usize, Errno> {
+    let args = XattrArgs {
+        value: buf.as_mut_ptr() as u64,
+        size: u32::try_from(buf.len()).unwrap_or(u32::MAX),
+        flags: 0,
+    };
+    // SAFETY: both names are NUL-terminated and only read; `args` is of the size that is given and names
+    // `buf` with at most its length; all live through the call, which writes nothing else.
+    let rc = unsafe {
+        libc::syscall(
+            SYS_GETXATTRAT,
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            libc::AT_SYMLINK_NOFOLLOW,
+            attr.as_ptr(),
+            &raw const args,
+            size_of::<XattrArgs>(),
+        )
+    };
+    usize::try_from(rc).map_err(|_| last_errno())
+}
+
+/// Reads the names of the extended attributes of `name` in `dir`, not through a symlink; the length.
+///
+/// # Errors
+/// As [`getxattrat`].
+pub(crate) fn listxattrat(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    buf: &mut [u8],
+) -> Result<usize, Errno> {
+    // SAFETY: `name` is NUL-terminated and only read; `buf` is given with its length and lives through
+    // the call, which writes nothing else.
+    let rc = unsafe {
+        libc::syscall(
+            SYS_LISTXATTRAT,
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            libc::AT_SYMLINK_NOFOLLOW,
+            buf.as_mut_ptr(),
+            buf.len(),
+        )
+    };
+    usize::try_from(rc).map_err(|_| last_errno())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {

@@ -33,6 +33,16 @@ pub(crate) struct Segment {
     pub(crate) heavy: bool,
     /// It was staged already.
     pub(crate) staged: bool,
+    /// What is copied; `None` for data brought into an upper file.
+    pub(crate) lower: Option<Arc<LowerFacts>>,
+}
+
+/// What the lower tells of an object to be copied up. Read once for a copy-up, since lowers do not change.
+#[derive(Debug)]
+pub(crate) struct LowerFacts {
+    meta: Metadata,
+    xattrs: Vec<XattrName>,
+    origin: Option<Vec<u8>>,
 }
 
 /// A copy that was staged before the plan it is part of was (re)built.
@@ -43,6 +53,8 @@ pub(crate) struct Staged {
     pub(crate) node: NodeRef,
     /// Its name in the work directory, if it has one there; `None` for data brought into an upper file.
     pub(crate) temp: Option<Name>,
+    /// See [`Segment::lower`].
+    pub(crate) lower: Option<Arc<LowerFacts>>,
 }
 
 /// A plan in the making.
@@ -274,7 +286,12 @@ impl<'a> Build<'a> {
         let state = inode.state();
         let lower = state.lowers.first().ok_or(Errno::ENOENT)?.clone();
         let layer = LayerId::Lower(lower.layer);
-        let meta = lower.node.metadata().in_layer(layer)?;
+        let known = self.staged.iter().find(|s| s.inode == inode.id);
+        let told = match known.and_then(|s| s.lower.clone()) {
+            Some(told) => told,
+            None => Arc::new(self.lower_facts(&lower)?),
+        };
+        let meta = told.meta.clone();
         let path = inode.path();
         let source = self.object(layer, path.clone(), Some(lower.node.clone()));
         let data = data.settle(inode.file_type, core.features);
@@ -313,8 +330,8 @@ impl<'a> Build<'a> {
             source,
             data_source,
             target: self.link_target(&lower, &meta)?,
-            xattrs: self.xattrs_to_copy(&lower.node, layer)?,
-            origin: self.origin(&lower, &meta, indexed)?,
+            xattrs: told.xattrs.clone(),
+            origin: told.origin.clone(),
             nlink: into_index.then(|| nlink_value(Relative::Upper, meta.nlink, 1)),
             entry,
             flags: InodeFlags {
@@ -358,6 +375,7 @@ impl<'a> Build<'a> {
             steps: staging,
             heavy,
             staged,
+            lower: Some(told),
         });
         if into_index {
             let linked = Linked {
@@ -388,6 +406,17 @@ impl<'a> Build<'a> {
             watchers.copied_up(copied.id);
         });
         Ok(object)
+    }
+
+    fn lower_facts(&self, lower: &Lower) -> Res<LowerFacts> {
+        let layer = LayerId::Lower(lower.layer);
+        let meta = lower.node.metadata().in_layer(layer)?;
+        let indexed = index::needs_entry(self.core.features, meta.is_dir(), meta.nlink);
+        Ok(LowerFacts {
+            xattrs: self.xattrs_to_copy(&lower.node, layer)?,
+            origin: self.origin(lower, &meta, indexed)?,
+            meta,
+        })
     }
 
     fn link_target(&self, lower: &Lower, meta: &Metadata) -> Res<Option<Vec<u8>>> {

@@ -164,7 +164,7 @@ impl Differ {
             None => Ok(None),
             Some(dir) => {
                 let _tree = core.read();
-                core.peek_layers(dir, name)
+                core.peek_layers(dir, name, 0)
             }
         };
         let below = find(&self.below, &pair.below)?;

@@ -9,8 +9,7 @@ use crate::error::LayerId;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::options::CopyProgress;
 
-/// Bytes per call when data are copied, until it is known that they are shared: small enough that
-/// progress is reported and a cancellation is heard, large enough that calls do not matter.
+/// Bytes between two reports when data pass through this process.
 const COPY_CHUNK_BYTES: u64 = 8 << 20;
 
 /// Bytes of the buffer when data pass through this process.
@@ -52,27 +51,20 @@ impl Copier<'_> {
     ) -> Res<()> {
         let mut at = extent.start;
         let mut in_kernel = true;
-        let mut shared = false;
         while at < extent.end {
             let left = extent.end - at;
-            let chunk = if shared {
-                left
-            } else {
-                left.min(COPY_CHUNK_BYTES)
-            };
             let mut copied = 0;
             if in_kernel {
-                match target.clone_range(source, at, at, chunk) {
-                    Ok(cloned) => {
-                        shared = cloned.shared;
-                        copied = cloned.bytes.min(chunk);
-                    }
+                // All of it: what can be shared is, at once; what must be copied comes in pieces.
+                match target.clone_range(source, at, at, left) {
+                    Ok(cloned) => copied = cloned.bytes.min(left),
                     Err(e) if e.errno() == Errno::EOPNOTSUPP => in_kernel = false,
                     Err(e) => return Err(e).in_layer(LayerId::Upper),
                 }
             }
             if !in_kernel {
-                copied = self.pass_through(source, layer, target, at, chunk)?;
+                copied =
+                    self.pass_through(source, layer, target, at, left.min(COPY_CHUNK_BYTES))?;
             }
             if copied == 0 {
                 break;

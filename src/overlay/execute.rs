@@ -1,7 +1,7 @@
 //! The one executor: runs the steps of plans against backends.
 
 use std::path::Path;
-use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::backend::{
     Access, At, AttrKey, NodeRef, RemoveKind, SyncScope, UpperBackend, XattrMode,
@@ -52,14 +52,21 @@ impl Core {
     fn attempt<T>(
         &self,
         build: &impl Fn(&mut Build<'_>) -> Res<T>,
-        staged: &mut [Staged],
+        staged: &mut Vec<Staged>,
     ) -> Res<Attempt<T>> {
         let tree = self.write();
         let (value, prepared) = self.prepare(build, staged)?;
         if let Some(segment) = first_unstaged(&prepared) {
             let inode = segment.inode.clone();
+            // Without waiting, since the tree is locked: mostly nobody else copies it up, and what was
+            // planned can be staged as it is.
+            let Some(guard) = try_hold(&inode.copy_up) else {
+                drop(tree);
+                return Ok(Attempt::Stage(inode));
+            };
             drop(tree);
-            return Ok(Attempt::Stage(inode));
+            staged.push(self.stage(&prepared, segment)?);
+            return self.attempt_holding(build, staged, &inode, guard);
         }
         let bound = self.execute(prepared)?;
         Ok(Attempt::Done(value, bound))
@@ -88,11 +95,7 @@ impl Core {
             let _second = if other.is_same(held) {
                 None
             } else {
-                match other.copy_up.try_lock() {
-                    Ok(guard) => Some(guard),
-                    Err(TryLockError::Poisoned(e)) => Some(e.into_inner()),
-                    Err(TryLockError::WouldBlock) => None,
-                }
+                try_hold(&other.copy_up)
             };
             let done = self.stage(&prepared, segment)?;
             staged.push(done);
@@ -135,6 +138,7 @@ impl Core {
             data: segment.data,
             node,
             temp: segment.temp.clone(),
+            lower: segment.lower.clone(),
         })
     }
 
@@ -244,6 +248,15 @@ impl Progress {
 enum Attempt<T> {
     Done(T, Vec<Option<NodeRef>>),
     Stage(Arc<Inode>),
+}
+
+/// The lock, unless somebody has it.
+fn try_hold(lock: &Mutex<()>) -> Option<MutexGuard<'_, ()>> {
+    match lock.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(e)) => Some(e.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 fn first_unstaged(prepared: &Prepared) -> Option<&Segment> {

@@ -349,6 +349,15 @@ impl Inode {
             .upgrade()
     }
 
+    /// As [`Inode::child`], by the name's bytes.
+    pub(crate) fn known_child(&self, name: &[u8]) -> Option<Arc<Inode>> {
+        self.children
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)?
+            .upgrade()
+    }
+
     /// Records a child; if another thread was faster, answers its inode.
     pub(crate) fn adopt(&self, name: &Name, child: &Arc<Inode>) -> Arc<Inode> {
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);

@@ -122,6 +122,18 @@ impl Core {
         name: &Name,
         seen: &mut dyn FnMut(Seen<'_>),
     ) -> Res<(Lookup, Option<Made>)> {
+        self.lookup_layers_from(dir, name, 0, seen)
+    }
+
+    /// As [`Core::lookup_layers`], of a name that no lower above `first` has, as a listing tells: they are
+    /// not asked.
+    pub(crate) fn lookup_layers_from(
+        &self,
+        dir: &Arc<Inode>,
+        name: &Name,
+        first: usize,
+        seen: &mut dyn FnMut(Seen<'_>),
+    ) -> Res<(Lookup, Option<Made>)> {
         let parent = dir.state();
         let mut lookup = Lookup::new(name, self.features, !self.data.is_empty());
         let mut upper: Option<Taken> = None;
@@ -140,7 +152,11 @@ impl Core {
         } else {
             parent.lowers.clone()
         };
-        let mut i = 0;
+        // What the upper has may send the search elsewhere; then the listing tells nothing.
+        let mut i = match upper.is_none() && !from_root {
+            true => stack.partition_point(|lower| lower.layer < first),
+            false => 0,
+        };
         let mut lowers: Vec<Lower> = Vec::new();
         let mut first_meta: Option<Metadata> = None;
         let in_upper = upper.is_some();

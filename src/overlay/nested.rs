@@ -116,7 +116,7 @@ impl StackNode {
 
     /// Looks a name up; `None` also for what is a whiteout of the outer union.
     fn entry(&self, core: &Core, name: &Name) -> Res<Option<Entry>> {
-        let Some(found) = core.peek(&self.inode, name)? else {
+        let Some(found) = core.peek(&self.inode, name, 0)? else {
             return Ok(None);
         };
         if found.real.is_file()

@@ -26,7 +26,7 @@ impl Core {
         name: &Name,
     ) -> Res<Option<(Arc<Inode>, Metadata)>> {
         let _tree = self.read();
-        let Some(found) = self.peek(dir, name)? else {
+        let Some(found) = self.peek(dir, name, 0)? else {
             return Ok(None);
         };
         let meta = self.shown_metadata(&found.inode, &found.state, found.real)?;

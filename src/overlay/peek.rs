@@ -7,6 +7,7 @@ use crate::errno::Errno;
 use crate::meta::Metadata;
 use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::inode::{Inode, State};
+use crate::overlay::lookup::Made;
 use crate::path::Name;
 
 /// A visible object, as it was when it was looked at.
@@ -22,26 +23,40 @@ pub(crate) struct Peeked {
 
 impl Core {
     /// What `name` stands for in `dir`, not added to the cache. What is in use already answers from
-    /// there, so that it shows the same numbers as to others. Call with the tree's lock held.
-    pub(crate) fn peek(&self, dir: &Arc<Inode>, name: &Name) -> Res<Option<Peeked>> {
+    /// there, so that it shows the same numbers as to others. `first`: no lower above this one has the
+    /// name, as a listing tells (0 if nothing is known). Call with the tree's lock held.
+    pub(crate) fn peek(&self, dir: &Arc<Inode>, name: &Name, first: usize) -> Res<Option<Peeked>> {
         match dir.child(name) {
             Some(inode) if dir.is_dir() => self.peek_inode(&inode).map(Some),
-            _ => self.peek_layers(dir, name),
+            _ => self.peek_layers(dir, name, first),
         }
     }
 
     /// As [`Core::peek`], but each layer is asked (at most once) in any case.
-    pub(crate) fn peek_layers(&self, dir: &Arc<Inode>, name: &Name) -> Res<Option<Peeked>> {
+    pub(crate) fn peek_layers(
+        &self,
+        dir: &Arc<Inode>,
+        name: &Name,
+        first: usize,
+    ) -> Res<Option<Peeked>> {
+        match self.look_below(dir, name, first)? {
+            Some((made, redirected)) => self.peeked(dir, name, made, redirected).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn look_below(&self, dir: &Arc<Inode>, name: &Name, first: usize) -> Res<Option<(Made, bool)>> {
         if !dir.is_dir() {
             return Err(Errno::ENOTDIR.into());
         }
         if dir.is_gone() {
             return Ok(None);
         }
-        let (lookup, found) = self.lookup_layers(dir, name, &mut |_| {})?;
-        let Some(made) = found else {
-            return Ok(None);
-        };
+        let (lookup, found) = self.lookup_layers_from(dir, name, first, &mut |_| {})?;
+        Ok(found.map(|made| (made, lookup.redirect_seen)))
+    }
+
+    fn peeked(&self, dir: &Arc<Inode>, name: &Name, made: Made, redirected: bool) -> Res<Peeked> {
         let (mut real, mut state) = (made.real.clone(), made.state.clone());
         let inode = match dir.child(name) {
             Some(inode) => inode,
@@ -56,12 +71,40 @@ impl Core {
                 inode
             }
         };
-        Ok(Some(Peeked {
+        Ok(Peeked {
             inode,
             state,
             real,
-            redirected: lookup.redirect_seen,
-        }))
+            redirected,
+        })
+    }
+
+    /// The attributes that the tree shows of `name` in `dir`, as [`Core::peek`] finds it.
+    pub(crate) fn peek_metadata(
+        &self,
+        dir: &Arc<Inode>,
+        name: &Name,
+        first: usize,
+    ) -> Res<Option<Metadata>> {
+        let peeked = match dir.child(name) {
+            Some(inode) => self.peek_inode(&inode)?,
+            None => match self.look_below(dir, name, first)? {
+                None => return Ok(None),
+                Some((made, _)) if self.is_plain(&made) => {
+                    return Ok(Some(self.plain_metadata(&made.state, made.real)));
+                }
+                Some((made, redirected)) => self.peeked(dir, name, made, redirected)?,
+            },
+        };
+        self.shown_metadata(&peeked.inode, &peeked.state, peeked.real)
+            .map(Some)
+    }
+
+    /// A lower file that cannot be in use under another name, so that nobody knows more of it.
+    fn is_plain(&self, made: &Made) -> bool {
+        let (real, state) = (&made.real, &made.state);
+        let one_name = self.upper.is_none() || real.nlink == 1;
+        !real.is_dir() && one_name && state.upper.is_none() && !state.metacopy
     }
 
     /// An object in use, as [`Core::peek`] answers.

@@ -70,6 +70,7 @@ impl Build<'_> {
             // A copy-up in the same plan makes the object only then.
             heavy: heavy && state.upper.is_some(),
             staged: self.is_promoted(inode),
+            lower: None,
         });
         self.metacopy.insert(inode.id, false);
         let (inode, watchers) = (inode.clone(), self.core.watchers.clone());

@@ -90,6 +90,21 @@ impl Core {
         Ok(meta)
     }
 
+    /// As [`Core::shown_metadata`], of a lower file of which no upper and no other name is known.
+    pub(crate) fn plain_metadata(&self, state: &State, mut meta: Metadata) -> Metadata {
+        let (ino, device, nlink) = numbers(&Facts {
+            numbering: self.numbering,
+            real: &meta,
+            real_fs: self.fs_of(self.real_layer(state)),
+            origin: None,
+            union_nlink: None,
+            merged: state.is_merged(false),
+            volatile_ino: 0,
+        });
+        (meta.ino, meta.nlink, meta.dev) = (ino, nlink, self.device(device));
+        meta
+    }
+
     pub(crate) fn read_link(&self, inode: &Inode) -> Res<Vec<u8>> {
         if !inode.file_type.is_symlink() {
             return Err(Errno::EINVAL.into());

@@ -256,8 +256,8 @@ impl Walk {
         let path = PathBuf::from(OsString::from_vec(path));
         let enters = listed.file_type.is_none_or(FileType::is_dir) && depth < self.max_depth;
         let peeked = if enters || listed.file_type.is_none() {
-            let peeked =
-                look(&self.core, dir, &listed.name).map_err(|e| e.into_error(OP, path.clone()))?;
+            let peeked = look(&self.core, dir, &listed.name, listed.layer)
+                .map_err(|e| e.into_error(OP, path.clone()))?;
             Some(peeked)
         } else {
             None
@@ -338,13 +338,23 @@ impl Iterator for Walk {
 
 impl std::iter::FusedIterator for Walk {}
 
-/// Looks at a name that was listed.
-fn look(core: &Core, dir: &Arc<Inode>, name: &Name) -> Res<Peeked> {
+/// Looks at a name that was listed as the layer's.
+fn look(core: &Core, dir: &Arc<Inode>, name: &Name, layer: LayerId) -> Res<Peeked> {
     let _tree = core.read();
     core.allow(dir, Mask::EXECUTE)?;
-    core.peek(dir, name)?.ok_or_else(|| {
-        Fail::from(Errno::ENOENT).with_detail("listed, but not there when looked up")
-    })
+    core.peek(dir, name, first(layer))?.ok_or_else(gone)
+}
+
+/// The topmost lower that can have a name listed as `layer`'s.
+fn first(layer: LayerId) -> usize {
+    match layer {
+        LayerId::Lower(i) => i,
+        LayerId::Upper | LayerId::Work => 0,
+    }
+}
+
+fn gone() -> Fail {
+    Fail::from(Errno::ENOENT).with_detail("listed, but not there when looked up")
 }
 
 impl WalkEntry {
@@ -393,6 +403,12 @@ impl WalkEntry {
     /// - What the layers give.
     pub fn metadata(&self) -> Result<Metadata> {
         let fail = |e: Fail| e.into_error("metadata", self.path.clone());
+        if let (None, Some(dir), Some(name)) = (&self.peeked, &self.dir, &self.name) {
+            let _tree = self.core.read();
+            self.core.allow(dir, Mask::EXECUTE).map_err(fail)?;
+            let found = self.core.peek_metadata(dir, name, first(self.layer));
+            return found.and_then(|meta| meta.ok_or_else(gone)).map_err(fail);
+        }
         let peeked = self.peeked()?;
         let meta = peeked.real;
         self.core
@@ -416,9 +432,8 @@ impl WalkEntry {
     pub(crate) fn peeked(&self) -> Result<Peeked> {
         match (&self.peeked, &self.dir, &self.name) {
             (Some(peeked), _, _) => Ok(peeked.clone()),
-            (None, Some(dir), Some(name)) => {
-                look(&self.core, dir, name).map_err(|e| e.into_error("metadata", self.path.clone()))
-            }
+            (None, Some(dir), Some(name)) => look(&self.core, dir, name, self.layer)
+                .map_err(|e| e.into_error("metadata", self.path.clone())),
             _ => Err(Error::new("metadata", self.path.clone(), Errno::ENOENT)),
         }
     }

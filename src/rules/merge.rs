@@ -1,6 +1,7 @@
 //! Merged listings: which names a directory shows, in the kernel's order (rules R095 to R101).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 
 use crate::backend::RawEntry;
 use crate::errno::Errno;
@@ -51,15 +52,32 @@ impl Merger {
         xattr_whiteouts: bool,
     ) -> Vec<usize> {
         let mut probe = Vec::new();
+        self.entries.reserve(raw.len());
+        // Nothing is looked for in the index once the lowest layer is in.
+        let unindexed = lowest && self.index.is_empty();
+        if !lowest {
+            self.index.reserve(raw.len());
+        }
         for entry in raw {
-            let at = match self.index.get(&entry.name) {
-                Some(&at) => at,
+            let new = self.entries.len();
+            let known = match lowest {
+                _ if unindexed => None,
+                true => self.index.get(&entry.name).copied(),
+                false => match self.index.entry(entry.name.clone()) {
+                    Slot::Occupied(slot) => Some(*slot.get()),
+                    Slot::Vacant(slot) => {
+                        slot.insert(new);
+                        None
+                    }
+                },
+            };
+            let at = match known {
+                Some(at) => at,
                 None => {
-                    let at = self.entries.len();
+                    let at = new;
                     if matches!(entry.file_type, Some(FileType::CharDevice) | None) {
                         probe.push(at);
                     }
-                    self.index.insert(entry.name.clone(), at);
                     self.entries.push(Merged {
                         check: xattr_whiteouts
                             && matches!(entry.file_type, Some(FileType::Regular) | None),

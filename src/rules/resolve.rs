@@ -4,6 +4,8 @@
 //! under which name or path the next layer is to be asked. It reads nothing itself: it says which
 //! attributes it [wants](Lookup::wants), the engine fetches them.
 
+use std::sync::Arc;
+
 use crate::errno::Errno;
 use crate::meta::FileType;
 use crate::path::Name;
@@ -88,7 +90,7 @@ pub(crate) struct Lookup {
     features: Features,
     /// There are data-only layers.
     data_layers: bool,
-    way: Way,
+    way: Arc<Way>,
     /// The object is a directory.
     pub(crate) is_dir: bool,
     /// Nothing further down matters.
@@ -116,11 +118,11 @@ impl Lookup {
         Lookup {
             features,
             data_layers,
-            way: Way {
+            way: Arc::new(Way {
                 names: vec![name.clone()],
                 absolute: false,
                 refused: None,
-            },
+            }),
             is_dir: false,
             stop: false,
             opaque: false,
@@ -135,7 +137,7 @@ impl Lookup {
     }
 
     /// What the next layer is to be asked for.
-    pub(crate) fn way(&self) -> &Way {
+    pub(crate) fn way(&self) -> &Arc<Way> {
         &self.way
     }
 
@@ -302,7 +304,7 @@ impl Lookup {
         }
         self.redirect_seen = true;
         self.redirect = Some(text);
-        self.way = next;
+        self.way = Arc::new(next);
         Ok(())
     }
 

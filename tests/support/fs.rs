@@ -8,6 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
@@ -27,6 +28,9 @@ pub enum Fs {
     /// A second ext4, with a UUID of its own: both number their inodes with 32 bits.
     Ext4Other,
 }
+
+/// Bytes of a loop file made from now on. They take memory only as they are written.
+pub static IMAGE_BYTES: AtomicU64 = AtomicU64::new(512 << 20);
 
 struct Image {
     device: PathBuf,
@@ -78,7 +82,8 @@ impl Fs {
             .prefix("layerstack-img-")
             .tempfile_in(dir)
             .unwrap();
-        file.as_file().set_len(512 << 20).unwrap();
+        let bytes = IMAGE_BYTES.load(Ordering::Relaxed);
+        file.as_file().set_len(bytes).unwrap();
         let (mkfs, args): (&str, &[&str]) = match self {
             Fs::Ext4 | Fs::Ext4Other => ("mkfs.ext4", &["-q", "-F", "-I", "256", "-b", "4096"]),
             Fs::Xfs => ("mkfs.xfs", &["-q", "-f"]),

@@ -1,15 +1,39 @@
 //! Extended attributes of any node, also of symlinks, fifos and files that may not be opened:
-//! by path through `/proc/self/fd`, whose last component is a name that is not followed.
+//! by directory and name where the kernel can (since 6.13), else by path through `/proc/self/fd`, whose
+//! last component is a name that is not followed.
 
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno as Sys;
 
+use super::node::c_name;
 use super::resolve::{Place, stale};
 use crate::backend::{Result, XattrMode};
 use crate::errno::Errno;
+use crate::sys;
 use crate::xattr_name::XattrName;
+
+/// The kernel has the calls that take a directory and a name.
+static KNOWS_AT: AtomicBool = AtomicBool::new(true);
+
+/// Runs such a call; `None` if the kernel has none.
+fn at<T>(
+    call: impl FnOnce() -> std::result::Result<T, Errno>,
+) -> Option<std::result::Result<T, Errno>> {
+    if !KNOWS_AT.load(Ordering::Relaxed) {
+        return None;
+    }
+    match call() {
+        Err(Errno::ENOSYS) => {
+            KNOWS_AT.store(false, Ordering::Relaxed);
+            None
+        }
+        answer => Some(answer),
+    }
+}
 
 /// First guess at the size of a value: overlay attributes, ACLs and capabilities fit.
 const VALUE_BYTES_GUESS: usize = 256;
@@ -46,8 +70,8 @@ fn attr_path(place: Place<'_>) -> AttrPath {
 
 /// Calls `read` with a buffer that grows until the answer fits.
 fn growing(
-    mut read: impl FnMut(&mut [u8]) -> std::result::Result<usize, Sys>,
-) -> std::result::Result<Vec<u8>, Sys> {
+    mut read: impl FnMut(&mut [u8]) -> std::result::Result<usize, Errno>,
+) -> std::result::Result<Vec<u8>, Errno> {
     let mut buf = vec![0; VALUE_BYTES_GUESS];
     loop {
         match read(&mut buf) {
@@ -55,7 +79,7 @@ fn growing(
                 buf.truncate(len);
                 return Ok(buf);
             }
-            Err(Sys::RANGE) if buf.len() < BYTES_MAX => {
+            Err(Errno::ERANGE) if buf.len() < BYTES_MAX => {
                 let len = (buf.len() * 8).min(BYTES_MAX);
                 buf.resize(len, 0);
             }
@@ -64,43 +88,85 @@ fn growing(
     }
 }
 
+/// A name under which the layer should know the node is not there any more.
+fn gone(errno: Errno) -> Errno {
+    match errno {
+        Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => Errno::ESTALE,
+        errno => errno,
+    }
+}
+
 /// The value of an attribute; `None` if it is not set or cannot be here.
 pub(super) fn get(place: Place<'_>, name: &XattrName) -> Result<Option<Vec<u8>>> {
-    let path = attr_path(place);
-    let (path, follow, name) = (path.bytes.as_slice(), path.follow, name.as_bytes());
-    let got = growing(|buf| {
-        if follow {
-            rustix::fs::getxattr(path, name, buf)
-        } else {
-            rustix::fs::lgetxattr(path, name, buf)
+    let got = match get_at(place, name)? {
+        Some(got) => got,
+        None => {
+            let path = attr_path(place);
+            let (path, follow, name) = (path.bytes.as_slice(), path.follow, name.as_bytes());
+            growing(|buf| {
+                Ok(if follow {
+                    rustix::fs::getxattr(path, name, buf)?
+                } else {
+                    rustix::fs::lgetxattr(path, name, buf)?
+                })
+            })
         }
-    });
+    };
     match got {
         Ok(value) => Ok(Some(value)),
-        Err(Sys::NODATA | Sys::OPNOTSUPP) => Ok(None),
-        Err(e) => Err(stale(e).into()),
+        Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(None),
+        Err(e) => Err(gone(e).into()),
     }
+}
+
+/// What a system call read, or its errno.
+type Read = std::result::Result<Vec<u8>, Errno>;
+
+/// As [`get`] by directory and name; `None` if that is not possible.
+fn get_at(place: Place<'_>, name: &XattrName) -> Result<Option<Read>> {
+    let Place::Named(dir, file) = place else {
+        return Ok(None);
+    };
+    let attr = CString::new(name.as_bytes()).map_err(|_| Errno::EINVAL)?;
+    let file = c_name(file)?;
+    Ok(at(|| {
+        growing(|buf| sys::getxattrat(dir, &file, &attr, buf))
+    }))
+}
+
+/// As [`list`] by directory and name; `None` if that is not possible.
+fn list_at(place: Place<'_>) -> Result<Option<Read>> {
+    let Place::Named(dir, file) = place else {
+        return Ok(None);
+    };
+    let file = c_name(file)?;
+    Ok(at(|| growing(|buf| sys::listxattrat(dir, &file, buf))))
 }
 
 /// The names of all attributes.
 pub(super) fn list(place: Place<'_>) -> Result<Vec<XattrName>> {
-    let path = attr_path(place);
-    let (path, follow) = (path.bytes.as_slice(), path.follow);
-    let got = growing(|buf| {
-        if follow {
-            rustix::fs::listxattr(path, buf)
-        } else {
-            rustix::fs::llistxattr(path, buf)
+    let got = match list_at(place)? {
+        Some(got) => got,
+        None => {
+            let path = attr_path(place);
+            let (path, follow) = (path.bytes.as_slice(), path.follow);
+            growing(|buf| {
+                Ok(if follow {
+                    rustix::fs::listxattr(path, buf)?
+                } else {
+                    rustix::fs::llistxattr(path, buf)?
+                })
+            })
         }
-    });
+    };
     match got {
         Ok(list) => list
             .split(|b| *b == 0)
             .filter(|name| !name.is_empty())
             .map(|name| XattrName::new(name).map_err(Into::into))
             .collect(),
-        Err(Sys::OPNOTSUPP) => Ok(Vec::new()),
-        Err(e) => Err(stale(e).into()),
+        Err(Errno::EOPNOTSUPP) => Ok(Vec::new()),
+        Err(e) => Err(gone(e).into()),
     }
 }
 
@@ -111,13 +177,20 @@ pub(super) fn set(
     value: Option<&[u8]>,
     mode: XattrMode,
 ) -> Result<()> {
-    let path = attr_path(place);
-    let (path, follow, name) = (path.bytes.as_slice(), path.follow, name.as_bytes());
     let flags = match mode {
         XattrMode::Set => XattrFlags::empty(),
         XattrMode::Create => XattrFlags::CREATE,
         XattrMode::Replace => XattrFlags::REPLACE,
     };
+    if let (Place::Held(fd), Some(value)) = (place, value) {
+        match rustix::fs::fsetxattr(fd, name.as_bytes(), value, flags) {
+            // It is a mere location.
+            Err(Sys::BADF) => {}
+            done => return done.map_err(|e| stale(e).into()),
+        }
+    }
+    let path = attr_path(place);
+    let (path, follow, name) = (path.bytes.as_slice(), path.follow, name.as_bytes());
     let done = match (value, follow) {
         (Some(value), true) => rustix::fs::setxattr(path, name, value, flags),
         (Some(value), false) => rustix::fs::lsetxattr(path, name, value, flags),

@@ -18,16 +18,23 @@ use crate::sys;
 /// Largest position in a file (`loff_t`).
 const POSITION_MAX: u64 = i64::MAX as u64;
 
+/// A file up to this size (a block, nearly everywhere) that has space for all its bytes has no holes.
+const BLOCK_BYTES: u64 = 4096;
+
+/// Bytes copied with one call where they cannot be shared: small enough that who copies can report
+/// and be stopped, large enough that calls do not matter.
+const COPY_BYTES_MAX: u64 = 8 << 20;
+
 /// An open regular file.
 #[derive(Debug)]
 pub(super) struct DirFile {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     access: Access,
     tree: Arc<Tree>,
 }
 
 impl DirFile {
-    pub(super) fn new(fd: OwnedFd, access: Access, tree: Arc<Tree>) -> Self {
+    pub(super) fn new(fd: Arc<OwnedFd>, access: Access, tree: Arc<Tree>) -> Self {
         DirFile { fd, access, tree }
     }
 
@@ -48,7 +55,7 @@ impl LayerFile for DirFile {
             return Ok(0);
         }
         Ok(retry_on_intr(|| {
-            rustix::io::pread(&self.fd, &mut *buf, offset)
+            rustix::io::pread(&*self.fd, &mut *buf, offset)
         })?)
     }
 
@@ -57,18 +64,22 @@ impl LayerFile for DirFile {
     }
 
     fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
-        let size = statx_fd(self.fd.as_fd())?.stx_size;
+        let found = statx_fd(self.fd.as_fd())?;
+        let size = found.stx_size;
         if offset >= size {
             return Ok(None);
         }
+        if size <= BLOCK_BYTES && found.stx_blocks * 512 >= size {
+            return Ok(Some(offset..size));
+        }
         // The position that seeking moves is used by nobody: reads and writes name theirs.
-        let start = match rustix::fs::seek(&self.fd, SeekFrom::Data(offset)) {
+        let start = match rustix::fs::seek(&*self.fd, SeekFrom::Data(offset)) {
             Ok(start) => start,
             Err(Sys::NXIO) => return Ok(None),
             Err(Sys::INVAL) => return Ok(Some(offset..size)),
             Err(e) => return Err(e.into()),
         };
-        match rustix::fs::seek(&self.fd, SeekFrom::Hole(start)) {
+        match rustix::fs::seek(&*self.fd, SeekFrom::Hole(start)) {
             Ok(end) if end > start => Ok(Some(start..end)),
             // Cut off meanwhile.
             Ok(_) | Err(Sys::NXIO) => Ok(None),
@@ -81,7 +92,9 @@ impl LayerFile for DirFile {
         if offset > POSITION_MAX {
             return Err(Errno::EFBIG.into());
         }
-        Ok(retry_on_intr(|| rustix::io::pwrite(&self.fd, buf, offset))?)
+        Ok(retry_on_intr(|| {
+            rustix::io::pwrite(&*self.fd, buf, offset)
+        })?)
     }
 
     fn clone_range(
@@ -106,9 +119,9 @@ impl LayerFile for DirFile {
         }
         let mut from = src_offset;
         let mut to = dst_offset;
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let len = usize::try_from(len.min(COPY_BYTES_MAX)).unwrap_or(usize::MAX);
         let done = retry_on_intr(|| {
-            rustix::fs::copy_file_range(src, Some(&mut from), &self.fd, Some(&mut to), len)
+            rustix::fs::copy_file_range(src, Some(&mut from), &*self.fd, Some(&mut to), len)
         });
         match done {
             Ok(bytes) => copied(bytes as u64, false),
@@ -124,7 +137,7 @@ impl LayerFile for DirFile {
         if len > POSITION_MAX {
             return Err(Errno::EFBIG.into());
         }
-        Ok(retry_on_intr(|| rustix::fs::ftruncate(&self.fd, len))?)
+        Ok(retry_on_intr(|| rustix::fs::ftruncate(&*self.fd, len))?)
     }
 
     fn allocate(&self, mode: AllocateMode, offset: u64, len: u64) -> Result<()> {
@@ -145,15 +158,15 @@ impl LayerFile for DirFile {
             }
         };
         Ok(retry_on_intr(|| {
-            rustix::fs::fallocate(&self.fd, flags, offset, len)
+            rustix::fs::fallocate(&*self.fd, flags, offset, len)
         })?)
     }
 
     fn sync(&self, data_only: bool) -> Result<()> {
         if data_only {
-            Ok(rustix::fs::fdatasync(&self.fd)?)
+            Ok(rustix::fs::fdatasync(&*self.fd)?)
         } else {
-            Ok(rustix::fs::fsync(&self.fd)?)
+            Ok(rustix::fs::fsync(&*self.fd)?)
         }
     }
 

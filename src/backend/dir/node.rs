@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{FileType as SysType, Mode, OFlags, RawDir};
 use rustix::io::Errno as Sys;
@@ -136,14 +137,17 @@ impl LayerNode for DirNode {
 impl DirNode {
     /// Opens this regular file: first as a mere location, and only once that is known to be the
     /// file, for access. So nothing else, such as a device put there meanwhile, is ever opened.
-    pub(super) fn open_fd(&self, access: Access) -> Result<OwnedFd> {
+    pub(super) fn open_fd(&self, access: Access) -> Result<Arc<OwnedFd>> {
+        if self.origin == Origin::Tmpfile
+            && let Location::Pinned(fd) = self.location()
+            && !is_o_path(fd.as_fd())
+        {
+            // Its owner may write it whatever its mode says.
+            return Ok(fd);
+        }
         self.with_place(|place| {
             let opened;
             let fd = match place {
-                Place::Held(fd) if self.origin == Origin::Tmpfile && !is_o_path(fd) => {
-                    // Its owner may write it whatever its mode says.
-                    return Ok(rustix::io::fcntl_dupfd_cloexec(fd, 0)?);
-                }
                 Place::Held(fd) => fd,
                 Place::Named(dir, name) => {
                     opened = resolve::open_path(dir, name).map_err(stale)?;
@@ -160,13 +164,13 @@ impl DirNode {
                 Access::ReadWrite => OFlags::RDWR,
                 Access::Write => OFlags::WRONLY,
             };
-            Ok(reopen(fd, flags)?)
+            Ok(Arc::new(reopen(fd, flags)?))
         })
     }
 
     /// A directory that turned up as `name` in `dir`, where this process did not know it to be, was
     /// moved behind our back: from now on a descriptor keeps it, whatever its name.
-    fn repair(&self, dir: &std::sync::Arc<DirNode>, name: &Name, fd: BorrowedFd<'_>) -> Result<()> {
+    fn repair(&self, dir: &Arc<DirNode>, name: &Name, fd: BorrowedFd<'_>) -> Result<()> {
         if !self.file_type.is_dir() || self.is_at(dir, name) {
             return Ok(());
         }

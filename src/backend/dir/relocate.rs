@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, CWD, RenameFlags};
 use rustix::io::Errno as Sys;
@@ -37,10 +37,7 @@ pub(super) fn link(node: &DirNode, to: Spot<'_>) -> Result<()> {
             Location::Gone => return Err(Errno::ESTALE.into()),
             Location::Pinned(fd) => {
                 let _gates = change_names(to.dir, to.dir);
-                let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-                let flags = AtFlags::SYMLINK_FOLLOW;
-                let name = to.name.as_bytes();
-                rustix::fs::linkat(CWD, path.as_str(), &to_fd, name, flags)?;
+                link_fd(fd.as_fd(), to_fd.as_fd(), to.name)?;
                 // It has a name again: its descriptor can go.
                 let (dir, node) = (to.dir.arc()?, node.arc()?);
                 node.set_location(Location::At(dir, to.name.clone()));
@@ -67,6 +64,23 @@ pub(super) fn link(node: &DirNode, to: Spot<'_>) -> Result<()> {
         }
     }
     Err(Errno::ESTALE.into())
+}
+
+/// Gives what a descriptor holds a name: directly where that is permitted, else through its magic link.
+fn link_fd(fd: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &Name) -> std::result::Result<(), Sys> {
+    static DIRECTLY: AtomicBool = AtomicBool::new(true);
+    let name = name.as_bytes();
+    if DIRECTLY.load(Ordering::Relaxed) {
+        match rustix::fs::linkat(fd, c"", to, name, AtFlags::EMPTY_PATH) {
+            Err(Sys::NOENT) => {}
+            done => return done,
+        }
+    }
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    rustix::fs::linkat(CWD, path.as_str(), to, name, AtFlags::SYMLINK_FOLLOW)?;
+    // The refusal was no absence of the directory.
+    DIRECTLY.store(false, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Removes the name `at`; a live node that has it is kept by a descriptor.

@@ -1,6 +1,7 @@
 //! Changing attributes of nodes, and making them durable.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno as Sys;
@@ -150,7 +151,7 @@ fn timestamps(attr: &SetAttr) -> Result<Option<Timestamps>> {
 pub(super) fn sync_node(tree: &Tree, node: &DirNode) -> Result<()> {
     let fd = match node.file_type {
         FileType::Regular => node.open_fd(Access::Read)?,
-        FileType::Directory => open_for_list(node.dir_fd()?.as_fd())?,
+        FileType::Directory => Arc::new(open_for_list(node.dir_fd()?.as_fd())?),
         _ => return sync_all(tree),
     };
     Ok(rustix::fs::fsync(fd)?)
