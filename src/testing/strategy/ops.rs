@@ -203,6 +203,8 @@ fn allocate() -> BoxedStrategy<AllocateMode> {
         AllocateMode::PunchHole,
         AllocateMode::ZeroRange,
         AllocateMode::ZeroRangeKeepSize,
+        AllocateMode::CollapseRange,
+        AllocateMode::InsertRange,
     ])
     .boxed()
 }
