@@ -200,6 +200,28 @@ fn memory_equals_the_kernel_with_metacopy() {
     judge_memory("memory metacopy", &["metacopy=on"]);
 }
 
+/// Layers in which the checker finds nothing: what it finds later was made by the kernel or by the
+/// engine, and there must be nothing.
+#[test]
+fn the_checker_is_silent_about_what_is_made() {
+    if require_kernel() {
+        let mut campaign = engine("tidy", Layout::same(Fs::Ext4), Profile::root());
+        campaign.tidy = true;
+        in_mount_namespace(|| campaign.run(DIRS));
+    }
+}
+
+/// Likewise with the features that leave more behind.
+#[test]
+fn the_checker_is_silent_about_what_all_features_make() {
+    if require_kernel() {
+        let layout = Layout::same(Fs::Ext4).options(&["index=on", "metacopy=on"]);
+        let mut campaign = Campaign::new("tidy features", layout, Profile::root());
+        campaign.tidy = true;
+        in_mount_namespace(|| campaign.run(TWICE));
+    }
+}
+
 /// Callers of mixed users, groups and capabilities, one after the other on one tree.
 #[test]
 fn directories_equal_the_kernel_for_callers() {

@@ -25,11 +25,13 @@ use crate::meta::DeviceId;
 use crate::overlay::inode::{Inode, Lower, Place, State};
 use crate::overlay::meter::Meter;
 use crate::overlay::objects::Objects;
+use crate::overlay::open::Roots;
 use crate::overlay::options::OverlayOptions;
 use crate::overlay::watch::Watchers;
 use crate::path::Name;
 use crate::rules::Features;
 use crate::rules::config::facts::Facts;
+use crate::rules::config::settle::Settled;
 use crate::rules::config::{Fsync, Settings};
 use crate::rules::inode::Numbering;
 use crate::rules::warning::Warning;
@@ -206,28 +208,75 @@ fn filesystems(
     (all.len(), of_lowers)
 }
 
+/// A stack that can be opened, before anything is written.
+struct Checked {
+    namespace: XattrNamespace,
+    filesystems: usize,
+    fs_of_lowers: Vec<usize>,
+    roots: Roots,
+    work: Option<NodeRef>,
+    settled: Settled,
+}
+
+impl Checked {
+    fn new(
+        lowers: &[Arc<dyn LayerBackend>],
+        upper: Option<&Arc<dyn LayerBackend>>,
+        options: &OverlayOptions,
+    ) -> Result<Checked> {
+        use crate::overlay::open as checks;
+        checks::count(lowers)?;
+        let namespace = checks::namespace(lowers, upper)?;
+        let (filesystems, fs_of_lowers) = filesystems(lowers, upper);
+        let roots = checks::roots(lowers, upper, &fs_of_lowers)?;
+        let work = checks::work(upper)?;
+        let facts = Facts {
+            namespace,
+            permitted: checks::permitted(lowers, upper),
+            upper: checks::upper_facts(upper, &roots)?,
+            lowers: checks::lower_facts(lowers, &fs_of_lowers),
+            data_layers: 0,
+            defaults: options.defaults,
+        };
+        let settled = checks::settle(options, &facts)?;
+        Ok(Checked {
+            namespace,
+            filesystems,
+            fs_of_lowers,
+            roots,
+            work,
+            settled,
+        })
+    }
+}
+
 impl Core {
-    /// Checks a stack and makes a union of it; `lowers` topmost first.
+    /// What a union of these layers with these options would do; nothing is written or kept open.
+    pub(crate) fn features_of(
+        lowers: &[Arc<dyn LayerBackend>],
+        upper: Option<&Arc<dyn LayerBackend>>,
+        options: &OverlayOptions,
+    ) -> Result<Features> {
+        let checked = Checked::new(lowers, upper, options)?;
+        Ok(checked.settled.settings.features())
+    }
+
+    /// Checks a stack and makes a union of it; `lowers` topmost first. An upper that is read-only makes a
+    /// union that cannot be changed.
     pub(crate) fn new(
         lowers: Vec<Arc<dyn LayerBackend>>,
         upper: Option<Arc<dyn LayerBackend>>,
         options: OverlayOptions,
     ) -> Result<Arc<Core>> {
         use crate::overlay::open as checks;
-        checks::count(&lowers, upper.as_ref())?;
-        let namespace = checks::namespace(&lowers, upper.as_ref())?;
-        let (filesystems, fs_of_lowers) = filesystems(&lowers, upper.as_ref());
-        let roots = checks::roots(&lowers, upper.as_ref(), &fs_of_lowers)?;
-        let work = checks::work(upper.as_ref())?;
-        let facts = Facts {
+        let Checked {
             namespace,
-            permitted: checks::permitted(&lowers, upper.as_ref()),
-            upper: checks::upper_facts(upper.as_ref(), &roots)?,
-            lowers: checks::lower_facts(&lowers, &fs_of_lowers),
-            data_layers: 0,
-            defaults: options.defaults,
-        };
-        let mut settled = checks::settle(&options, &facts)?;
+            filesystems,
+            fs_of_lowers,
+            roots,
+            work,
+            mut settled,
+        } = Checked::new(&lowers, upper.as_ref(), &options)?;
         checks::refuse_index(&settled.settings, upper.as_ref())?;
         if settled.settings.fsync == Fsync::Volatile {
             checks::leave_mark(upper.as_ref(), work.as_ref())?;

@@ -72,6 +72,7 @@ impl Overlay {
         upper: impl LayerBackend + 'static,
         options: OverlayOptions,
     ) -> Result<Self> {
+        crate::overlay::open::writable(&upper)?;
         let core = Core::new(lowers.layers(), Some(Arc::new(upper)), options)?;
         Ok(Overlay {
             stack: LayerStack { core },

@@ -16,6 +16,8 @@ pub(crate) enum Redirect {
     Relative(Name),
     /// A path from the union's root.
     Absolute(Vec<Name>),
+    /// A name in it is longer than any directory holds: it leads nowhere (rules R036, R163).
+    Nowhere,
 }
 
 /// Parses the raw value.
@@ -26,14 +28,29 @@ pub(crate) enum Redirect {
 ///   refuses it; also a NUL in the value cuts it off, as in the kernel's string handling.
 pub(crate) fn parse(value: &[u8]) -> Result<Redirect, Errno> {
     let value = value.split(|b| *b == 0).next().unwrap_or_default();
-    match value.strip_prefix(b"/") {
-        Some(path) => path
-            .split(|b| *b == b'/')
-            .map(component)
-            .collect::<Result<_, _>>()
-            .map(Redirect::Absolute),
+    let parsed = match value.strip_prefix(b"/") {
+        Some(path) => {
+            let mut names = Vec::new();
+            // One that is malformed is told, though one before it is too long.
+            let mut nowhere = false;
+            for part in path.split(|b| *b == b'/') {
+                match component(part) {
+                    Ok(name) => names.push(name),
+                    Err(Errno::ENAMETOOLONG) => nowhere = true,
+                    Err(e) => return Err(e),
+                }
+            }
+            match nowhere {
+                true => Err(Errno::ENAMETOOLONG),
+                false => Ok(Redirect::Absolute(names)),
+            }
+        }
         None if value.contains(&b'/') => Err(Errno::EINVAL),
         None => component(value).map(Redirect::Relative),
+    };
+    match parsed {
+        Err(Errno::ENAMETOOLONG) => Ok(Redirect::Nowhere),
+        parsed => parsed,
     }
 }
 
@@ -119,6 +136,15 @@ mod tests {
         for bad in [&b""[..], b"/", b"//x", b"x/", b"/x/", b"a/b", b"/a//b"] {
             assert_eq!(parse(bad), Err(Errno::EINVAL), "{}", bad.escape_ascii());
         }
+        assert_eq!(parse(&[b'x'; 256]), Ok(Redirect::Nowhere));
+        assert_eq!(
+            parse(&[b"/a/", &[b'x'; 256][..]].concat()),
+            Ok(Redirect::Nowhere)
+        );
+        assert_eq!(
+            parse(&[b"/", &[b'x'; 256][..], b"//"].concat()),
+            Err(Errno::EINVAL)
+        );
         assert_eq!(parse(b".."), Err(Errno::EACCES));
         assert_eq!(parse(b"/a/../b"), Err(Errno::EACCES));
     }

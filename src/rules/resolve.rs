@@ -232,6 +232,11 @@ impl Lookup {
                 path.push(name);
                 path
             }
+            Redirect::Nowhere => {
+                self.redirect_seen = true;
+                self.stop = true;
+                return Ok(());
+            }
         };
         path.extend_from_slice(components.get(i + 1..).unwrap_or_default());
         self.redirect_seen = true;

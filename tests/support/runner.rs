@@ -13,6 +13,7 @@ use layerstack::{Errno, Op, XattrNamespace};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use super::checker;
 use super::freedoms::{
     drop_hints, is_stale_rename, makes_unnamed, plain_errno, stale_mode, touched_dir, two_inodes,
     untouched, zeroes,
@@ -172,7 +173,8 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
             .dirs(label)
             .map_err(|e| diverge(None, format!("layers: {e}")))
     };
-    let (left_dirs, right_dirs) = (dirs("a")?, dirs("b")?);
+    let (mut left_dirs, mut right_dirs) = (dirs("a")?, dirs("b")?);
+    let excused = checker::excuses(&left_dirs, stack);
     let opened = (
         (pair.left)(&left_dirs, stack),
         (pair.right)(&right_dirs, stack),
@@ -213,7 +215,10 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
                 Check::Rotate => (left.rotate(), right.rotate()),
                 _ => (Ok(()), Ok(())),
             };
-            rotated |= *check == Check::Rotate;
+            if *check == Check::Rotate {
+                (left_dirs, right_dirs) = (left_dirs.rotated(), right_dirs.rotated());
+                rotated = true;
+            }
             match reopened {
                 (Ok(()), Ok(())) => {}
                 (a, b) if a == b => return Ok(stats),
@@ -249,6 +254,17 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
     stats.succeeded = succeeded;
     stats.ends = ends;
     drop((left, right));
+    let sides = [("left", &left_dirs), ("right", &right_dirs)];
+    for (side, dirs) in sides.iter().take(if rules.right_in_memory { 1 } else { 2 }) {
+        let found = checker::accusations(dirs, stack, &excused);
+        if !found.is_empty() {
+            let found = found.join("\n");
+            return Err(diverge(
+                last,
+                format!("the checker on the {side}:\n{found}"),
+            ));
+        }
+    }
     if rules.check_lowers {
         // What xfs allocated ahead shows as data until it is written back.
         let compare = Compare {
@@ -342,6 +358,8 @@ pub struct Campaign {
     pub cases: u64,
     /// Stop after this time.
     pub time: Duration,
+    /// The layers given hold nothing that the checker finds, so that whatever it finds was made.
+    pub tidy: bool,
 }
 
 impl Campaign {
@@ -356,6 +374,7 @@ impl Campaign {
             matrix: false,
             cases: u64::MAX,
             time: Duration::from_secs(seconds),
+            tidy: false,
         }
     }
 
@@ -392,6 +411,9 @@ impl Campaign {
             }
             let count = case.ops.len();
             case.checks.retain(|at, _| *at <= count);
+            if self.tidy {
+                checker::tidy(&mut case, self.profile.namespace);
+            }
             match self.run_one(&mounted, &case, pair) {
                 Ok(mut one) => {
                     for option in &case.options {

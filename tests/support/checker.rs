@@ -1,0 +1,116 @@
+//! The checker beside the comparison: it must be silent about what kernel and engine produce.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use layerstack::backend::LayerBackend;
+use layerstack::backend::memory::MemLayer;
+use layerstack::check::{Check, FindingKind, Report};
+use layerstack::testing::{Case, LayerSpec, NodeSpec};
+use layerstack::{DirLayerOptions, LayerId, XattrNamespace};
+
+use super::options::overlay_options;
+use super::system::{Dirs, Stack};
+
+/// Checks the directories of a system that is closed, without opening anything for writing.
+pub fn check(dirs: &Dirs, stack: &Stack) -> Report {
+    let options = DirLayerOptions::new().namespace(stack.namespace);
+    let open = |path: &PathBuf| Arc::new(options.open_lower(path).expect("layer"));
+    let mut check = Check::from_top(dirs.lowers.iter().map(open))
+        .options(overlay_options(&stack.options))
+        .portability(false);
+    if let (Some(upper), Some(work)) = (&dirs.upper, &dirs.work) {
+        check = check.upper(open(upper)).work(open(work));
+    }
+    check.run()
+}
+
+/// What layers may hold by themselves, whoever uses them: the generators put it there, and it is moved
+/// about and copied.
+pub type Excused = BTreeSet<&'static str>;
+
+/// A stray whiteout is one of three kinds, by what its directory is merged with, and likewise what is
+/// wrong with redirects changes when they or what they lead to is moved.
+fn group(kind: FindingKind) -> &'static str {
+    let code = kind.code();
+    match code.split_once('-') {
+        Some((group @ ("whiteout" | "redirect" | "metacopy"), _)) => group,
+        _ => code,
+    }
+}
+
+/// The kinds of findings in the layers as they were written.
+pub fn excuses(dirs: &Dirs, stack: &Stack) -> Excused {
+    let report = check(dirs, stack);
+    report.findings().iter().map(|f| group(f.kind)).collect()
+}
+
+/// What is found now and is not excused.
+pub fn accusations(dirs: &Dirs, stack: &Stack, excused: &Excused) -> Vec<String> {
+    let report = check(dirs, stack);
+    let findings = report.findings().iter();
+    findings
+        .filter(|f| !excused.contains(group(f.kind)) && !is_left_by_the_kernel(f.kind))
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// A mark that is not needed any more stays until the kernel next lists the directory (rule R108), and
+/// users may set attributes of the other namespace.
+fn is_left_by_the_kernel(kind: FindingKind) -> bool {
+    matches!(
+        kind,
+        FindingKind::ImpureSuperfluous | FindingKind::NamespaceMixed
+    )
+}
+
+/// Takes out of a case's layers whatever the checker finds in them, so that nothing is excused.
+pub fn tidy(case: &mut Case, namespace: XattrNamespace) {
+    for _ in 0..100 {
+        let write = |spec: &LayerSpec| -> Arc<dyn LayerBackend> {
+            let layer = MemLayer::with_namespace(namespace);
+            spec.write_to_upper(&layer).expect("layer in memory");
+            Arc::new(layer)
+        };
+        let mut check = Check::from_top(case.lowers.iter().map(write)).portability(false);
+        if let Some(upper) = &case.upper {
+            check = check.upper(write(upper));
+        }
+        let report = check.run();
+        if report.findings().is_empty() {
+            return;
+        }
+        for finding in report.findings() {
+            let spec = match finding.layer {
+                Some(LayerId::Lower(i)) => case.lowers.get_mut(i),
+                _ => case.upper.as_mut(),
+            };
+            let spec = spec.expect("a layer of the case");
+            let without = spec.clone().without(&finding.path);
+            *spec = match finding.path.parent() {
+                Some(_) => without,
+                // What is wrong with the root is so with what was said of it.
+                None => spec.clone().with("/", NodeSpec::dir()),
+            };
+        }
+    }
+    panic!("this cannot be tidied: {case:?}");
+}
+
+impl Dirs {
+    /// The directories after [`Dirs::rotate`], which was called already.
+    pub fn rotated(&self) -> Dirs {
+        let mut dirs = self.clone();
+        if let Some(old) = dirs.upper.take() {
+            let with = |suffix: &str| {
+                let mut path = old.clone().into_os_string();
+                path.push(suffix);
+                Some(PathBuf::from(path))
+            };
+            (dirs.upper, dirs.work) = (with("u"), with("w"));
+            dirs.lowers.insert(0, old);
+        }
+        dirs
+    }
+}
