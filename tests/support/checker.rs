@@ -40,10 +40,22 @@ fn group(kind: FindingKind) -> &'static str {
     }
 }
 
-/// The kinds of findings in the layers as they were written.
+/// The kinds of findings in the layers as they were written; also in those that show when what covers
+/// them is removed.
 pub fn excuses(dirs: &Dirs, stack: &Stack) -> Excused {
-    let report = check(dirs, stack);
-    report.findings().iter().map(|f| group(f.kind)).collect()
+    let found = |dirs: &Dirs| {
+        let report = check(dirs, stack);
+        let kinds = report.findings().iter().map(|f| group(f.kind));
+        kinds.collect::<Excused>()
+    };
+    let mut excused = found(dirs);
+    let mut below = dirs.clone();
+    (below.upper, below.work) = (None, None);
+    while below.lowers.len() > 1 {
+        excused.append(&mut found(&below));
+        below.lowers.remove(0);
+    }
+    excused
 }
 
 /// What is found now and is not excused.
