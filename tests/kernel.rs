@@ -98,6 +98,23 @@ fn directories_equal_the_kernel_on_ext4_over_tmpfs_and_btrfs() {
 }
 
 #[test]
+fn directories_equal_the_kernel_with_an_index() {
+    judge("dir index", Layout::same(Fs::Ext4).options(&["index=on"]));
+}
+
+#[test]
+fn directories_equal_the_kernel_with_an_index_on_xfs_over_ext4() {
+    let layout = mixed(Fs::Xfs, &[Fs::Ext4, Fs::Xfs]);
+    judge("dir index xfs over ext4", layout.options(&["index=on"]));
+}
+
+#[test]
+fn directories_equal_the_kernel_with_nfs_export() {
+    let layout = Layout::same(Fs::Ext4).options(&["nfs_export=on"]);
+    judge("dir nfs_export", layout);
+}
+
+#[test]
 fn directories_equal_the_kernel_with_redirects() {
     let layout = Layout::same(Fs::Ext4).options(&["redirect_dir=on"]);
     judge("dir redirects", layout);
@@ -149,6 +166,13 @@ fn directories_are_handed_over() {
 fn redirects_are_handed_over() {
     let layout = Layout::same(Fs::Ext4).options(&["redirect_dir=on"]);
     hand_over("dir handed over with redirects", layout);
+}
+
+#[test]
+fn an_index_is_handed_over() {
+    let layout = Layout::same(Fs::Ext4);
+    hand_over("index handed over", layout.clone().options(&["index=on"]));
+    hand_over("nfs_export handed over", layout.options(&["nfs_export=on"]));
 }
 
 #[test]
@@ -323,6 +347,10 @@ fn kernel_equals_itself_for_ordinary_users() {
 struct Stays(Box<dyn System>);
 
 impl System for Stays {
+    fn index(&mut self) -> Vec<support::index::IndexEntry> {
+        self.0.index()
+    }
+
     fn apply(&mut self, op: &Op) -> Result<Outcome, Errno> {
         self.0.apply(op)
     }

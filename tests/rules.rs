@@ -37,6 +37,10 @@ mod grammar;
 mod handles;
 #[path = "rules/identity.rs"]
 mod identity;
+#[path = "rules/index.rs"]
+mod index;
+#[path = "rules/index_open.rs"]
+mod index_open;
 #[path = "rules/inodes.rs"]
 mod inodes;
 #[path = "rules/live.rs"]

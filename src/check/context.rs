@@ -14,7 +14,8 @@ use crate::path::Name;
 use crate::rules::Features;
 use crate::rules::check::hints::Recorded;
 use crate::rules::config::{Fsync, RedirectDir, UuidMode};
-use crate::rules::origin::{self, Decoded, Origin};
+use crate::rules::index;
+use crate::rules::origin::{self, Decoded};
 use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
 /// The stack, opened for looking: nothing here writes.
@@ -102,7 +103,11 @@ impl Context {
         let view = upper.map(|upper| Arc::new(ReadOnly(upper.clone())) as Arc<dyn LayerBackend>);
         let open = |options| Core::new(lowers.to_vec(), view.clone(), options);
         // Neither is anything a union does when it is opened: an identity, a mark.
-        let quiet = options.clone().uuid(UuidMode::Null).fsync(Fsync::Auto);
+        let uuid = match options.requested.uuid {
+            Some(UuidMode::Off) => UuidMode::Off,
+            _ => UuidMode::Null,
+        };
+        let quiet = options.clone().uuid(uuid).fsync(Fsync::Auto);
         let features = Core::features_of(lowers, view.as_ref(), &quiet)?;
         // The index decides nothing about which names exist, and is judged by itself.
         let asked = quiet.index(false).nfs_export(false);
@@ -175,7 +180,7 @@ impl Context {
         let object = Object::new(self.core.new_id(), made.real.file_type, made.state.clone());
         let place = Place::At(dir.clone(), name.clone());
         Ok(Some(Peeked {
-            inode: Inode::of(object, place),
+            inode: Inode::of(object, place, made.in_upper),
             state: made.state,
             redirected: lookup.redirect_seen,
         }))
@@ -197,7 +202,7 @@ impl Context {
         match origin::decode(value) {
             Decoded::Unknown => (Recorded::Unknown, None),
             Decoded::Malformed => (Recorded::Malformed, None),
-            Decoded::Known(origin) => match self.find(&origin) {
+            Decoded::Known(_) => match self.find(value) {
                 Lookup::Unknown => (Recorded::Unknown, None),
                 Lookup::Gone => (Recorded::Gone, None),
                 Lookup::Found(object) if object.meta.file_type != wanted => {
@@ -208,18 +213,26 @@ impl Context {
         }
     }
 
-    /// The lower object that an origin names.
-    pub(super) fn find(&self, origin: &Origin) -> Lookup {
+    /// Whether objects of a layer are found by their handles.
+    pub(super) fn decodes(&self, id: LayerId) -> bool {
+        let layer = self.layer(id);
+        let fs = self.core.fs_of(id);
+        layer.is_some_and(|l| l.capabilities().file_handles) && !self.core.bad_uuids.contains(&fs)
+    }
+
+    /// The lower object that an encoded handle names.
+    pub(super) fn find(&self, handle: &[u8]) -> Lookup {
+        let Decoded::Known(origin) = origin::decode(handle) else {
+            return Lookup::Unknown;
+        };
         let mut unknown = false;
         for (i, layer) in self.lowers.iter().enumerate() {
-            let fs = self.core.fs_of(LayerId::Lower(i));
-            if !layer.capabilities().file_handles {
-                unknown = true;
+            let id = LayerId::Lower(i);
+            if origin.uuid != self.core.handles().uuid(&**layer) {
                 continue;
             }
-            let uuid = layer.identity().uuid;
-            // As the engine and the kernel do: without a UUID a handle could be of any filesystem.
-            if (fs != 0 && uuid.is_none()) || origin.uuid != uuid.unwrap_or_default() {
+            if !self.decodes(id) {
+                unknown = true;
                 continue;
             }
             match layer.by_handle(&origin.handle) {
@@ -228,6 +241,7 @@ impl Context {
                     let Ok(meta) = node.metadata() else {
                         return Lookup::Unknown;
                     };
+                    let fs = self.core.fs_of(id);
                     let key = ObjectKey { fs, ino: meta.ino };
                     return Lookup::Found(LowerObject { key, meta });
                 }
@@ -240,40 +254,36 @@ impl Context {
         }
     }
 
-    /// Whether a recorded origin names just this lower object; `None` if that cannot be told.
+    /// Whether a recorded origin names just this object.
     pub(super) fn names(&self, value: &[u8], layer: LayerId, node: &NodeRef) -> Recorded {
-        let origin = match origin::decode(value) {
+        match origin::decode(value) {
             Decoded::Unknown => return Recorded::Unknown,
             Decoded::Malformed => return Recorded::Malformed,
-            Decoded::Known(origin) => origin,
-        };
-        let decodes = self
-            .layer(layer)
-            .is_some_and(|l| l.capabilities().file_handles);
-        match node.file_handle() {
-            Ok(Some(handle)) if decodes => match handle == origin.handle {
-                true => Recorded::Right,
-                false => Recorded::Another,
+            Decoded::Known(_) => {}
+        }
+        match self.encoded(layer, node) {
+            Some(handle) => match index::recorded(Some(value), &handle) {
+                index::Recorded::Same => Recorded::Right,
+                index::Recorded::Other | index::Recorded::Nothing => Recorded::Another,
             },
-            _ => Recorded::Unknown,
+            None => Recorded::Unknown,
         }
     }
 
-    /// The value that records `node` of `layer` as an origin, zero length where handles say nothing
-    /// (rule R233); `None` if it cannot be read.
-    pub(super) fn origin_value(&self, layer: LayerId, node: &NodeRef) -> Option<Vec<u8>> {
+    /// The encoded handle of an object; `None` where handles say nothing.
+    fn encoded(&self, layer: LayerId, node: &NodeRef) -> Option<Vec<u8>> {
         let backend = self.layer(layer)?;
         if !backend.capabilities().file_handles {
-            return Some(Vec::new());
+            return None;
         }
-        let Some(handle) = node.file_handle().ok()? else {
-            return Some(Vec::new());
-        };
-        Some(origin::encode(&Origin {
-            uuid: backend.identity().uuid.unwrap_or_default(),
-            handle,
-            upper: layer == LayerId::Upper,
-        }))
+        let handles = self.core.handles();
+        handles.encode(&**backend, &**node, layer).ok().flatten()
+    }
+
+    /// The value that records `node` of `layer` as an origin, zero length where handles say nothing
+    /// (rule R233).
+    pub(super) fn origin_value(&self, layer: LayerId, node: &NodeRef) -> Vec<u8> {
+        self.encoded(layer, node).unwrap_or_default()
     }
 
     /// Longest name that the upper can hold, in bytes.

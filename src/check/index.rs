@@ -12,10 +12,9 @@ use crate::error::LayerId;
 use crate::meta::{FileType, Metadata};
 use crate::path::{Name, join};
 use crate::rules::check::hints::Recorded;
-use crate::rules::check::index::{
-    Entry, Target, UpperDir, entry_name, judge, nlink_value, parse_name,
-};
+use crate::rules::check::index::{Entry, Target, UpperDir, judge};
 use crate::rules::check::kind::FindingKind;
+use crate::rules::index::{Relative, entry_name, is_temporary, nlink_value, parse_entry_name};
 use crate::rules::origin::{self, Decoded};
 use crate::xattr_name::OverlayAttr;
 
@@ -47,16 +46,16 @@ impl Index {
                 Held::Node(node, meta) if meta.is_dir() => Some(node),
                 _ => None,
             };
-            if name.as_bytes().starts_with(b"#") {
+            if is_temporary(&name) {
                 // As in the staging directory, a whiteout may wait here to be linked (rule R048).
                 if !matches!(held, Held::Whiteout(_)) {
                     work::leftover(out, (dir, Path::new(PATH)), &name, subdirectory);
                 }
                 continue;
             }
-            match parse_name(name.as_bytes()) {
-                Some((raw, origin)) => {
-                    let read = entry(cx, name, held, raw, &origin);
+            match parse_entry_name(&name) {
+                Ok(handle) => {
+                    let read = entry(cx, name, held, handle);
                     if let Some(key) = read.key {
                         seen.indexed.entry(key).or_default();
                     }
@@ -67,7 +66,7 @@ impl Index {
                     }
                     index.entries.push(read);
                 }
-                None => {
+                Err(_) => {
                     if let Held::Node(_, meta) = &held {
                         seen.lost_entries.insert(meta.ino);
                     }
@@ -92,8 +91,8 @@ impl Index {
     }
 }
 
-fn entry(cx: &Context, name: Name, held: Held, raw: Vec<u8>, origin: &origin::Origin) -> Read {
-    let (target, key) = match cx.find(origin) {
+fn entry(cx: &Context, name: Name, held: Held, handle: Vec<u8>) -> Read {
+    let (target, key) = match cx.find(&handle) {
         Lookup::Unknown => (Target::Unknown, None),
         Lookup::Gone => (Target::Gone, None),
         Lookup::Found(lower) => {
@@ -122,7 +121,7 @@ fn entry(cx: &Context, name: Name, held: Held, raw: Vec<u8>, origin: &origin::Or
         nlink: meta.map_or(0, |m| m.nlink),
         origin: attr(OverlayAttr::Origin),
         nlink_attr: attr(OverlayAttr::Nlink),
-        name: raw,
+        name: handle,
         target,
         upper,
     };
@@ -139,13 +138,10 @@ fn upper_directory(cx: &Context, node: &NodeRef) -> UpperDir {
     let Some(value) = attr_of(node, OverlayAttr::Upper) else {
         return UpperDir::Absent;
     };
-    let Some(upper) = cx.upper.as_ref().filter(|u| u.capabilities().file_handles) else {
+    if !cx.decodes(LayerId::Upper) {
         return UpperDir::Unknown;
-    };
-    let Decoded::Known(handle) = origin::decode(&value) else {
-        return UpperDir::Gone;
-    };
-    match upper.by_handle(&handle.handle) {
+    }
+    match cx.core.handles().decode_upper(&value) {
         Ok(Some(found)) => UpperDir::Records(attr_of(&found, OverlayAttr::Origin)),
         Ok(None) => UpperDir::Gone,
         Err(_) => UpperDir::Unknown,
@@ -182,7 +178,7 @@ fn found(cx: &Context, dir: &NodeRef, read: &Read, kind: FindingKind) -> Found {
     match (kind, &read.node) {
         (FindingKind::NlinkMalformed | FindingKind::NlinkWrong, Some(node)) => {
             let names = facts.nlink.saturating_sub(1).saturating_add(visible);
-            let value = nlink_value(names, facts.nlink);
+            let value = nlink_value(Relative::Upper, names, facts.nlink);
             let found = found.detail(format!("{names} names show"));
             found.chooses(
                 "the names that show are all",
@@ -220,7 +216,7 @@ fn bad_name(out: &mut Findings, dir: &NodeRef, name: &Name, held: &Held) {
         .and_then(|n| attr_of(n, OverlayAttr::Origin))
         .filter(|v| matches!(origin::decode(v), Decoded::Known(_)));
     let free = recorded
-        .and_then(|origin| Name::new(entry_name(&origin)).ok())
+        .and_then(|origin| entry_name(&origin).ok())
         .filter(|name| matches!(dir.lookup(name), Ok(None)));
     if let (Some(to), Some(node)) = (free, node) {
         let mut fix = FixBuilder::new();
@@ -256,12 +252,10 @@ fn roots(cx: &Context, out: &mut Findings) {
             Recorded::Another | Recorded::Malformed
         )
     {
-        let mut found = Found::new(FindingKind::RootOriginMismatch, LayerId::Upper, "/");
-        if let Some(right) = cx.origin_value(id, &lower.node) {
-            let fix = FixBuilder::with(Path::new("/"), upper, OverlayAttr::Origin, Some(&right));
-            found = found.chooses("the topmost lower is the right one", fix);
-        }
-        out.add(found);
+        let found = Found::new(FindingKind::RootOriginMismatch, LayerId::Upper, "/");
+        let right = cx.origin_value(id, &lower.node);
+        let fix = FixBuilder::with(Path::new("/"), upper, OverlayAttr::Origin, Some(&right));
+        out.add(found.chooses("the topmost lower is the right one", fix));
     }
     if let Some(index) = &cx.index
         && let Some(value) = attr_of(index, OverlayAttr::Upper)
@@ -270,13 +264,11 @@ fn roots(cx: &Context, out: &mut Findings) {
             Recorded::Another | Recorded::Malformed
         )
     {
-        let mut found = Found::new(FindingKind::IndexUpperMismatch, LayerId::Work, PATH);
-        if let Some(right) = cx.origin_value(LayerId::Upper, upper) {
-            let mut fix = FixBuilder::new();
-            let object = fix.object(LayerId::Work, PATH, index);
-            fix.set(object, OverlayAttr::Upper, Some(&right));
-            found = found.chooses("the index belongs to this upper", fix.build());
-        }
-        out.add(found);
+        let found = Found::new(FindingKind::IndexUpperMismatch, LayerId::Work, PATH);
+        let right = cx.origin_value(LayerId::Upper, upper);
+        let mut fix = FixBuilder::new();
+        let object = fix.object(LayerId::Work, PATH, index);
+        fix.set(object, OverlayAttr::Upper, Some(&right));
+        out.add(found.chooses("the index belongs to this upper", fix.build()));
     }
 }

@@ -352,10 +352,8 @@ impl Walker<'_> {
             Some(value) => self.cx.names(value, id, &lower.node),
             None => hints::Recorded::Absent,
         };
-        if let Some(kind) = hints::file(recorded)
-            && let Some(right) = self.cx.origin_value(id, &lower.node)
-        {
-            let attr = OverlayAttr::Origin;
+        if let Some(kind) = hints::file(recorded) {
+            let (attr, right) = (OverlayAttr::Origin, self.cx.origin_value(id, &lower.node));
             let fix = FixBuilder::with(&path, object.node, attr, Some(&right));
             self.out
                 .add(Found::new(kind, LayerId::Upper, &path).keeps(fix));

@@ -355,28 +355,27 @@ impl<'a> Walker<'a> {
         };
         if let Some(kind) = hints::directory(lower.is_some(), recorded) {
             let path = self.path_of(object.name);
-            let mut found = Found::new(kind, LayerId::Upper, &path);
             let right = match lower {
-                Some(lower) => self
-                    .cx
-                    .origin_value(LayerId::Lower(lower.layer), &lower.node),
-                // Whiteouts may be in it: the mark stays, without saying more than is known.
-                None => Some(Vec::new()),
-            };
-            if let Some(right) = right {
-                let mut fix = FixBuilder::new();
-                if kind == FindingKind::OriginMissing {
-                    let dir = fix.object(LayerId::Upper, self.here(), &object.layer.node);
-                    fix.set(dir, OverlayAttr::Impure, Some(b"y"));
+                Some(lower) => {
+                    let id = LayerId::Lower(lower.layer);
+                    self.cx.origin_value(id, &lower.node)
                 }
-                let at = fix.object(LayerId::Upper, path, object.node);
-                fix.set(at, OverlayAttr::Origin, Some(&right));
-                found = match self.cx.features.nfs_export && kind == FindingKind::OriginMismatch {
-                    true => found.chooses("the two directories merge", fix.build()),
-                    false => found.keeps(fix.build()),
-                };
+                // Whiteouts may be in it: the mark stays, without saying more than is known.
+                None => Vec::new(),
+            };
+            let mut fix = FixBuilder::new();
+            if kind == FindingKind::OriginMissing {
+                let dir = fix.object(LayerId::Upper, self.here(), &object.layer.node);
+                fix.set(dir, OverlayAttr::Impure, Some(b"y"));
             }
-            self.out.add(found);
+            let found = Found::new(kind, LayerId::Upper, &path);
+            let at = fix.object(LayerId::Upper, path, object.node);
+            fix.set(at, OverlayAttr::Origin, Some(&right));
+            let separates = self.cx.features.nfs_export && kind == FindingKind::OriginMismatch;
+            self.out.add(match separates {
+                true => found.chooses("the two directories merge", fix.build()),
+                false => found.keeps(fix.build()),
+            });
         }
         // With an origin that is missing the mark is stored too.
         lower.is_some() && value.is_some()

@@ -11,7 +11,7 @@ use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::{Inode, Lower, Place as InodePlace};
 use crate::path::Name;
 use crate::rules::copy_up::{self, Data};
-use crate::rules::origin::{self, Origin};
+use crate::rules::index::{self, Linked, Relative, nlink_value};
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
 use crate::rules::xattr;
 use crate::xattr_name::{OverlayAttr, XattrName};
@@ -58,6 +58,10 @@ pub(crate) struct Build<'a> {
     pub(crate) refusal: Option<Fail>,
     staged: &'a [Staged],
     uppers: HashMap<u64, Obj>,
+    /// Names that the plan gives to upper objects, by directory.
+    pub(crate) links: HashSet<(u64, Name)>,
+    /// Indexed objects that the plan counts anew.
+    pub(crate) counts: HashMap<u64, Linked>,
     impure: HashSet<u64>,
     /// Files that the plan copies up (true: without data) or brings data into (false).
     pub(crate) metacopy: HashMap<u64, bool>,
@@ -76,6 +80,8 @@ impl<'a> Build<'a> {
             refusal: None,
             staged,
             uppers: HashMap::new(),
+            links: HashSet::new(),
+            counts: HashMap::new(),
             impure: HashSet::new(),
             metacopy: HashMap::new(),
             work: None,
@@ -143,13 +149,9 @@ impl<'a> Build<'a> {
         let mut missing = Vec::new();
         let mut at = inode.clone();
         let mut obj = loop {
-            if let Some(obj) = self.uppers.get(&at.id) {
-                break *obj;
-            }
-            if let Some(node) = at.upper() {
-                let obj = self.object(LayerId::Upper, at.path(), Some(node));
-                self.uppers.insert(at.id, obj);
-                self.record_origin(&at, obj)?;
+            if self.is_linked(&at)
+                && let Some(obj) = self.known_upper(&at)?
+            {
                 break obj;
             }
             let (parent, name) = match at.place() {
@@ -169,10 +171,31 @@ impl<'a> Build<'a> {
             at = parent;
         };
         while let Some((child, parent, name)) = missing.pop() {
-            obj = self.copy_up(&child, data, &parent, obj, name)?;
+            let to = Place { dir: obj, name };
+            obj = match self.known_upper(&child)? {
+                Some(obj) => obj,
+                None => self.copy_up(&child, data, &parent, to.clone())?,
+            };
             self.uppers.insert(child.id, obj);
+            if !self.is_linked(&child) {
+                self.link_up(&child, obj, &parent, to)?;
+            }
         }
         Ok(obj)
+    }
+
+    /// The upper object that `inode` has, or has from an earlier step on.
+    pub(crate) fn known_upper(&mut self, inode: &Arc<Inode>) -> Res<Option<Obj>> {
+        if let Some(obj) = self.uppers.get(&inode.id) {
+            return Ok(Some(*obj));
+        }
+        let Some(node) = inode.upper() else {
+            return Ok(None);
+        };
+        let obj = self.object(LayerId::Upper, inode.path(), Some(node));
+        self.uppers.insert(inode.id, obj);
+        self.record_origin(inode, obj)?;
+        Ok(Some(obj))
     }
 
     /// Stores the origin of a merged upper directory that has none, as the kernel does when it looks
@@ -197,7 +220,7 @@ impl<'a> Build<'a> {
                 .node
                 .metadata()
                 .in_layer(LayerId::Lower(lower.layer))?;
-            if let Some(value) = self.origin(lower, &meta)? {
+            if let Some(value) = self.origin(lower, &meta, false)? {
                 let value = Some(value);
                 let step = Step::SetOverlay {
                     object,
@@ -228,24 +251,24 @@ impl<'a> Build<'a> {
         }
     }
 
-    fn is_impure(&self, inode: &Inode) -> bool {
+    pub(crate) fn is_impure(&self, inode: &Inode) -> bool {
         self.impure.contains(&inode.id) || inode.state().impure
     }
 
-    fn impure_effect(&mut self, inode: &Arc<Inode>, step: usize) {
+    pub(crate) fn impure_effect(&mut self, inode: &Arc<Inode>, step: usize) {
         self.impure.insert(inode.id);
         let inode = inode.clone();
         self.then(step, move |_| inode.update(|s| s.impure = true));
     }
 
-    /// Appends the copy-up of one object into the upper directory `dir` of `parent`.
+    /// Appends the copy-up of one object: `to` its place in the upper directory of `parent`, or into the
+    /// index (rule R262).
     fn copy_up(
         &mut self,
         inode: &Arc<Inode>,
         data: Data,
         parent: &Arc<Inode>,
-        dir: Obj,
-        name: Name,
+        to: Place,
     ) -> Res<Obj> {
         let core = self.core;
         let state = inode.state();
@@ -272,12 +295,28 @@ impl<'a> Build<'a> {
         };
         let staged = node.is_some();
         let (flags, stores) = (core.flags(inode)?, core.stores_overlay_attrs());
+        let indexed = index::needs_entry(core.features, meta.is_dir(), meta.nlink);
+        let into_index = indexed && !meta.is_dir();
+        let entry = match indexed {
+            true => Some(Place {
+                dir: self.work()?,
+                name: core.index_name(&lower)?,
+            }),
+            false => None,
+        };
+        let (place, entry) = match entry {
+            Some(place) if into_index => (place, None),
+            Some(place) => (to, Some(self.dir_entry(inode, place)?)),
+            None => (to, None),
+        };
         let facts = copy_up::Facts {
             source,
             data_source,
             target: self.link_target(&lower, &meta)?,
             xattrs: self.xattrs_to_copy(&lower.node, layer)?,
-            origin: self.origin(&lower, &meta)?,
+            origin: self.origin(&lower, &meta, indexed)?,
+            nlink: into_index.then(|| nlink_value(Relative::Upper, meta.nlink, 1)),
+            entry,
             flags: InodeFlags {
                 // Kept as an overlay attribute, or not at all.
                 append: flags.append && stores,
@@ -285,10 +324,13 @@ impl<'a> Build<'a> {
                 ..flags
             },
             meta: &meta,
-            dir,
-            name,
-            dir_times: self.times_of(parent)?,
-            marks_impure: stores && !self.is_impure(parent),
+            dir: place.dir,
+            name: place.name.clone(),
+            dir_times: match into_index {
+                true => None,
+                false => Some(self.times_of(parent)?),
+            },
+            marks_impure: !into_index && stores && !self.is_impure(parent),
             work: self.work()?,
             temp: temp.clone(),
             tmpfile: core.upper()?.capabilities().tmpfile,
@@ -300,7 +342,7 @@ impl<'a> Build<'a> {
         if let Some(step) = planned.impure {
             self.impure_effect(parent, step);
         }
-        let staging = planned.first..planned.impure.unwrap_or(planned.publish);
+        let staging = planned.first..planned.staged;
         let heavy = self
             .plan
             .steps
@@ -317,6 +359,16 @@ impl<'a> Build<'a> {
             heavy,
             staged,
         });
+        if into_index {
+            let linked = Linked {
+                object,
+                union: meta.nlink,
+                upper: 1,
+            };
+            self.counts.insert(inode.id, linked);
+        } else {
+            self.note_link(inode);
+        }
         let metacopy = inode.file_type.is_file() && data == Data::Attributes;
         self.metacopy.insert(inode.id, metacopy);
         let (copied, watchers) = (inode.clone(), core.watchers.clone());
@@ -328,7 +380,11 @@ impl<'a> Build<'a> {
                 s.origin_mark |= copied.is_dir();
                 s.origin_recorded = true;
                 s.impure = false;
+                (s.indexed, s.nlink) = (indexed, meta.nlink);
             });
+            if !into_index {
+                copied.set_in_upper();
+            }
             watchers.copied_up(copied.id);
         });
         Ok(object)
@@ -355,28 +411,18 @@ impl<'a> Build<'a> {
 
     /// The value of `origin` for the copy of a lower object (rules R231 to R233): zero length where
     /// its filesystem has no handles, `None` where nothing is recorded.
-    fn origin(&self, lower: &Lower, meta: &Metadata) -> Res<Option<Vec<u8>>> {
-        if !copy_up::records_origin(meta) || !self.can_record_origin(meta) {
+    fn origin(&self, lower: &Lower, meta: &Metadata, indexed: bool) -> Res<Option<Vec<u8>>> {
+        if !(indexed || copy_up::records_origin(meta)) || !self.can_record_origin(meta) {
             return Ok(None);
         }
+        // With an index it is settled that all layers have handles.
         let layer = self.core.lowers.get(lower.layer);
         let decodes = layer.is_some_and(|l| l.backend.capabilities().file_handles);
-        let handle = match decodes {
-            true => lower
-                .node
-                .file_handle()
-                .in_layer(LayerId::Lower(lower.layer))?,
+        let handle = match decodes || self.core.features.index {
+            true => self.core.handles().encode_lower(lower)?,
             false => None,
         };
-        let uuid = layer.map(|l| self.core.origin_uuid(l)).unwrap_or_default();
-        Ok(Some(match handle {
-            Some(handle) => origin::encode(&Origin {
-                uuid,
-                handle,
-                upper: false,
-            }),
-            None => Vec::new(),
-        }))
+        Ok(Some(handle.unwrap_or_default()))
     }
 
     /// The upper can store overlay attributes on such an object: in the `user.` namespace only

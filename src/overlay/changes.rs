@@ -73,7 +73,9 @@ impl LayerStack {
         }
         let lowers = core.lowers.iter().map(|l| l.backend.clone()).collect();
         let below = Core::new(lowers, None, core.options.clone())?;
+        let indexed = core.has_entries().map_err(|e| e.into_error(OP, "/"))?;
         let mut differ = Differ {
+            indexed,
             shown: core.clone(),
             below,
             todo: Vec::new(),
@@ -107,6 +109,8 @@ struct Pair {
 struct Differ {
     shown: Arc<Core>,
     below: Arc<Core>,
+    /// Names that the upper does not have may be of files in the index, so all are compared.
+    indexed: bool,
     todo: Vec<Pair>,
     out: Vec<Change>,
 }
@@ -134,7 +138,8 @@ impl Differ {
     /// The names at which the two sides can differ.
     fn names(&self, pair: &Pair) -> Res<BTreeSet<Name>> {
         let mut names = BTreeSet::new();
-        if let (Some(_), Some(shown), false) = (&pair.below, &pair.shown, pair.redirected) {
+        let all = pair.redirected || self.indexed;
+        if let (Some(_), Some(shown), false) = (&pair.below, &pair.shown, all) {
             let state = shown.state();
             if let (Some(upper), false) = (&state.upper, state.opaque) {
                 let raw = upper.list().in_layer(LayerId::Upper)?;
@@ -176,6 +181,7 @@ impl Differ {
         if let (Some(_), Some(shown)) = (&below, &shown)
             && shown.state.upper.is_none()
             && !redirected
+            && !(self.indexed && shown.inode.is_dir())
         {
             return Ok(());
         }

@@ -22,6 +22,7 @@ use crate::credentials::Credentials;
 use crate::errno::Errno;
 use crate::error::{Error, LayerId, Result};
 use crate::meta::DeviceId;
+use crate::overlay::handles::Handles;
 use crate::overlay::inode::{Inode, Lower, Place, State};
 use crate::overlay::meter::Meter;
 use crate::overlay::objects::Objects;
@@ -160,7 +161,10 @@ impl Deref for Core {
 pub(crate) struct Shared {
     pub(crate) lowers: Vec<LowerLayer>,
     pub(crate) upper: Option<Arc<dyn LayerBackend>>,
+    /// Where objects are staged.
     pub(crate) work: Option<NodeRef>,
+    /// The index, if there is one; then it is `work` too.
+    pub(crate) index: Option<NodeRef>,
     pub(crate) options: OverlayOptions,
     pub(crate) features: Features,
     /// The options in force.
@@ -274,10 +278,9 @@ impl Core {
             filesystems,
             fs_of_lowers,
             roots,
-            work,
+            mut work,
             mut settled,
         } = Checked::new(&lowers, upper.as_ref(), &options)?;
-        checks::refuse_index(&settled.settings, upper.as_ref())?;
         if settled.settings.fsync == Fsync::Volatile {
             checks::leave_mark(upper.as_ref(), work.as_ref())?;
         }
@@ -295,11 +298,25 @@ impl Core {
             })
             .collect();
         let root = root_inode(&lowers, upper.as_ref(), &roots)?;
+        let features = settled.settings.features();
+        let mut index = None;
+        if features.index {
+            let handles = Handles {
+                lowers: &lowers,
+                upper: upper.as_ref(),
+                uuid: settled.settings.uuid,
+                bad_uuids: &settled.bad_uuids,
+            };
+            index = Some(crate::overlay::index::open(handles, features, &roots)?);
+            // It is where objects are staged too (rule R046).
+            work = index.clone();
+        }
         let shared = Shared {
             lowers,
             upper,
             work,
-            features: settled.settings.features(),
+            index,
+            features,
             settings: settled.settings,
             numbering: settled.numbering,
             bad_uuids: settled.bad_uuids,
@@ -467,6 +484,8 @@ fn root_inode(
         xattr_whiteouts,
         metacopy: false,
         hard_linked: false,
+        indexed: false,
+        nlink: 0,
         redirect: None,
         digest: None,
     };

@@ -375,6 +375,13 @@ impl<'a> Run<'a> {
                         _ => e,
                     })?;
             }
+            Step::SetHandle { object, attr, of } => {
+                let value = self.core.handles().encode_upper(self.node(*of)?)?;
+                let (node, key) = (self.node(*object)?, AttrKey::Overlay(*attr));
+                upper
+                    .set_xattr(node, key, Some(&value), XattrMode::Set)
+                    .in_layer(LayerId::Upper)?;
+            }
             Step::SetAttr { object, attr } => {
                 upper
                     .set_attr(self.node(*object)?, attr)

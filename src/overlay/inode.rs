@@ -4,7 +4,7 @@
 //! Names of one file share its object, so what happens through one of them shows through all; which
 //! names are of one file, [`Objects`](crate::overlay::objects::Objects) tells. Both keep their identity
 //! across rename, removal and copy-up. A directory has one name. Who may change what:
-//! - `state` and `place`: only under the tree's write lock (or before the inode is shared).
+//! - `state`, `place` and `linked`: only under the tree's write lock (or before the inode is shared).
 //! - `children`: under its own lock; an entry is a hint that may be dead, never a wrong answer, as
 //!   every change of the directory through the engine updates it under the tree's write lock.
 
@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::ops::Deref;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use crate::backend::NodeRef;
@@ -49,8 +50,13 @@ pub(crate) struct State {
     pub(crate) xattr_whiteouts: bool,
     /// The file that gives the attributes has no data; they are in the last of `lowers`.
     pub(crate) metacopy: bool,
-    /// `lowers[0]` of a non-directory has several names, so it is no origin (rule R255).
+    /// `lowers[0]` of a non-directory has several names, so it is no origin unless indexed
+    /// (rule R255).
     pub(crate) hard_linked: bool,
+    /// The index has an entry for it (rules R262, R269).
+    pub(crate) indexed: bool,
+    /// How many names an indexed non-directory has in the union (rule R258).
+    pub(crate) nlink: u64,
     /// The redirect of the upper directory or metacopy.
     pub(crate) redirect: Option<Arc<[u8]>>,
     /// What the metacopy says of the digest of its data.
@@ -179,6 +185,9 @@ impl Object {
 /// A visible name in use. It dereferences to the object that it stands for.
 pub(crate) struct Inode {
     object: Arc<Object>,
+    /// The upper has this name. An object that is in the upper can have names there that are yet to be
+    /// linked (rule R262).
+    linked: AtomicBool,
     place: Mutex<Place>,
     children: Mutex<HashMap<Name, Weak<Inode>>>,
 }
@@ -202,16 +211,28 @@ impl std::fmt::Debug for Inode {
 impl Inode {
     /// A name of an object that has no other in use.
     pub(crate) fn new(id: u64, file_type: FileType, state: State, place: Place) -> Arc<Self> {
-        Inode::of(Object::new(id, file_type, state), place)
+        let linked = state.upper.is_some();
+        Inode::of(Object::new(id, file_type, state), place, linked)
     }
 
-    /// A name of an object.
-    pub(crate) fn of(object: Arc<Object>, place: Place) -> Arc<Self> {
+    /// A name of an object. `linked`: the upper has it.
+    pub(crate) fn of(object: Arc<Object>, place: Place, linked: bool) -> Arc<Self> {
         Arc::new(Inode {
             object,
+            linked: AtomicBool::new(linked),
             place: Mutex::new(place),
             children: Mutex::new(HashMap::new()),
         })
+    }
+
+    /// The object is in the upper, under this name.
+    pub(crate) fn in_upper(&self) -> bool {
+        self.linked.load(Ordering::Relaxed)
+    }
+
+    /// The upper has this name from now on.
+    pub(crate) fn set_in_upper(&self) {
+        self.linked.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn object(&self) -> &Arc<Object> {

@@ -7,12 +7,12 @@ use crate::backend::{Entry, NodeRef};
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::Metadata;
-use crate::overlay::core::{Core, Fail, InLayer, LowerLayer, Res};
+use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::{Inode, Lower, State};
 use crate::path::Name;
-use crate::rules::config::UuidMode;
-use crate::rules::origin::{self, Decoded};
-use crate::rules::resolve::{Attrs, Fact, Lookup, Observed, Position};
+use crate::rules::index::{self, Verified};
+use crate::rules::inode::known_by_lower;
+use crate::rules::resolve::{Attrs, Fact, Lookup, Observed, Position, is_metacopy};
 use crate::rules::verity;
 use crate::rules::whiteout::{LowerFact, lower_fact, lower_positive};
 use crate::xattr_name::{OverlayAttr, XattrNamespace};
@@ -68,6 +68,8 @@ pub(crate) struct Made {
     /// Attributes of the topmost lower.
     pub(crate) lower: Option<Metadata>,
     pub(crate) state: State,
+    /// The upper has the name.
+    pub(crate) in_upper: bool,
 }
 
 /// The node found last in a layer, with its attributes.
@@ -122,9 +124,9 @@ impl Core {
             let at = Position { upper: true, last };
             upper = self.lookup_in(upper_dir, &mut lookup, at, LayerId::Upper, seen)?;
         }
-        let upper_metacopy = lookup.metacopy;
+        let mut upper_metacopy = lookup.metacopy;
         let upper_opaque = lookup.opaque;
-        let upper_redirect = lookup.redirect.clone();
+        let mut upper_redirect = lookup.redirect.clone();
         let root_lowers = || self.root().state().lowers;
         let mut from_root = lookup.is_absolute();
         let mut stack = if from_root {
@@ -135,6 +137,14 @@ impl Core {
         let mut i = 0;
         let mut lowers: Vec<Lower> = Vec::new();
         let mut first_meta: Option<Metadata> = None;
+        let in_upper = upper.is_some();
+        let origin = match &upper {
+            Some((node, meta)) if self.features.index && !meta.is_dir() => {
+                self.handles().origin(node, meta.file_type)?
+            }
+            _ => None,
+        };
+        let mut verified = false;
         while !lookup.stop {
             let Some(lower) = stack.get(i).cloned() else {
                 break;
@@ -156,15 +166,24 @@ impl Core {
                 l.has_xattr_whiteouts.store(true, Ordering::Relaxed);
             }
             if let Some((node, meta)) = taken {
+                let this = Lower {
+                    layer: lower.layer,
+                    node,
+                };
+                if let (Some((upper, _)), true) = (&upper, lowers.is_empty()) {
+                    let is_dir = meta.is_dir();
+                    match self.verify_origin(upper, &this, is_dir, origin.is_some())? {
+                        Verified::Unchecked => {}
+                        Verified::Matches => verified = true,
+                        Verified::Differs => break,
+                    }
+                }
                 // Of a chain of metacopies only the topmost lower one and the data file matter
                 // (rule R172).
                 let middle = lookup.metacopy && chained && !lowers.is_empty();
                 if !middle {
                     first_meta.get_or_insert(meta);
-                    lowers.push(Lower {
-                        layer: lower.layer,
-                        node,
-                    });
+                    lowers.push(this);
                 }
             }
             if lookup.is_absolute() && !from_root && !lookup.stop {
@@ -190,6 +209,29 @@ impl Core {
         } else {
             false
         };
+        if let (Some(_), true, Some(origin)) = (&upper, lowers.is_empty(), origin) {
+            let layer = LayerId::Lower(origin.layer);
+            first_meta = Some(origin.node.metadata().in_layer(layer)?);
+            lowers.push(origin);
+            verified = true;
+        }
+        let mut indexed = false;
+        if let (Some(lower), Some(meta)) = (lowers.first(), &first_meta)
+            && (verified || !in_upper)
+            && index::looks_up(self.features, meta.is_dir())
+            && let Some(entry) = self.index_entry(upper.as_ref(), lower, meta)?
+        {
+            indexed = true;
+            if !in_upper {
+                let value = entry.0.overlay_attr(OverlayAttr::Metacopy);
+                let value = value.in_layer(LayerId::Work)?;
+                upper_metacopy = is_metacopy(entry.1.file_type, value.as_deref())?;
+                lookup.metacopy_value = value.filter(|_| upper_metacopy).or(lookup.metacopy_value);
+                let value = entry.0.overlay_attr(OverlayAttr::Redirect);
+                upper_redirect = value.in_layer(LayerId::Work)?.filter(|_| upper_metacopy);
+                upper = Some(entry);
+            }
+        }
         let Some((node, real)) = upper
             .clone()
             .or_else(|| Some((lowers.first()?.node.clone(), first_meta.clone()?)))
@@ -215,8 +257,20 @@ impl Core {
                 impure = value.as_deref() == Some(b"y");
             }
         }
+        let nlink = match (&upper, &first_meta) {
+            (Some((node, upper)), Some(lower)) if indexed && !is_dir => {
+                let value = node.overlay_attr(OverlayAttr::Nlink);
+                let value = value.in_layer(LayerId::Upper)?;
+                let told = index::union_nlink(value.as_deref(), upper.nlink, lower.nlink);
+                told.unwrap_or(upper.nlink)
+            }
+            _ => 0,
+        };
         let digest = lookup.metacopy_value.as_deref().and_then(verity::digest_of);
         let state = State {
+            hard_linked: !is_dir && first_meta.as_ref().is_some_and(|m| m.nlink > 1),
+            indexed,
+            nlink,
             opaque: upper.is_some() && is_dir && upper_opaque,
             impure,
             origin_mark,
@@ -226,14 +280,19 @@ impl Core {
                 Some(_) => upper_metacopy,
                 None => !is_dir && lowers.len() > 1,
             },
-            hard_linked: !is_dir && first_meta.as_ref().is_some_and(|m| m.nlink > 1),
             redirect: upper_redirect.map(Arc::from),
             digest: digest.map(Arc::from),
             upper: upper.map(|(node, _)| node),
             lowers: lowers.into(),
         };
         let lower = first_meta;
-        Ok((lookup, Some(Made { real, lower, state })))
+        let made = Made {
+            real,
+            lower,
+            state,
+            in_upper,
+        };
+        Ok((lookup, Some(made)))
     }
 
     /// Asks one layer for the path of a lookup, from the directory `base`.
@@ -373,40 +432,8 @@ impl Core {
         if let Some(known) = inode.origin.get() {
             return Ok(known.clone());
         }
-        let found = self.decode_origin(upper, inode)?;
+        let found = self.handles().origin(upper, inode.file_type)?;
         Ok(inode.origin.get_or_init(|| found).clone())
-    }
-
-    /// The UUID that origins in this layer bear: none if it is not to matter (`uuid=off`).
-    pub(crate) fn origin_uuid(&self, layer: &LowerLayer) -> [u8; 16] {
-        match self.settings.uuid {
-            UuidMode::Off => [0; 16],
-            _ => layer.backend.identity().uuid.unwrap_or_default(),
-        }
-    }
-
-    fn decode_origin(&self, upper: &NodeRef, inode: &Inode) -> Res<Option<Lower>> {
-        let value = upper
-            .overlay_attr(OverlayAttr::Origin)
-            .in_layer(LayerId::Upper)?;
-        let Some(value) = value else { return Ok(None) };
-        let Decoded::Known(origin) = origin::decode(&value) else {
-            return Ok(None);
-        };
-        for (i, layer) in self.lowers.iter().enumerate() {
-            if self.bad_uuids.contains(&layer.fs) || origin.uuid != self.origin_uuid(layer) {
-                continue;
-            }
-            let Ok(Some(node)) = layer.backend.by_handle(&origin.handle) else {
-                continue;
-            };
-            let meta = node.metadata().in_layer(LayerId::Lower(i))?;
-            if meta.file_type == inode.file_type {
-                return Ok(Some(Lower { layer: i, node }));
-            }
-            return Ok(None);
-        }
-        Ok(None)
     }
 
     /// Whether an object counts as copied up from, or merged with, a lower (the kernel's
@@ -416,18 +443,16 @@ impl Core {
         if state.upper.is_none() {
             return Ok(false);
         }
-        if inode.is_dir() {
-            return Ok(!state.lowers.is_empty());
-        }
-        match self.origin_of(inode, &state)? {
+        let lower = match inode.is_dir() {
+            true => state.lowers.first().cloned(),
+            false => self.origin_of(inode, &state)?,
+        };
+        match lower {
             None => Ok(false),
-            Some(_) if state.hard_linked => Ok(false),
             Some(lower) => {
-                let meta = lower
-                    .node
-                    .metadata()
-                    .in_layer(LayerId::Lower(lower.layer))?;
-                Ok(meta.nlink == 1)
+                let layer = LayerId::Lower(lower.layer);
+                let nlink = lower.node.metadata().in_layer(layer)?.nlink;
+                Ok(known_by_lower(self.key_facts(inode, &state, Some(nlink))))
             }
         }
     }

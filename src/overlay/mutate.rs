@@ -16,6 +16,7 @@ use crate::overlay::lookup::Found;
 use crate::path::Name;
 use crate::rules::attr::Change;
 use crate::rules::copy_up::Data;
+use crate::rules::inode::known_by_lower;
 use crate::rules::permission::{self, Mask};
 use crate::rules::plan::{Obj, Place, Role, Step};
 use crate::rules::redirect::Form;
@@ -171,10 +172,13 @@ impl Build<'_> {
             xattr_whiteouts: false,
             metacopy: false,
             hard_linked: false,
+            indexed: false,
+            nlink: 0,
             redirect: None,
             digest: None,
         };
         let inode = Inode::new(self.core.new_id(), file_type, state, InodePlace::Gone(None));
+        inode.set_in_upper();
         let _ = inode.origin.set(None);
         inode.set_flags(Some(InodeFlags::default()));
         self.core.keep(&inode);
@@ -223,6 +227,7 @@ impl Build<'_> {
         let unnamed = matches!(source.place(), InodePlace::Gone(None));
         let object = self.upper(source, Data::Attributes)?;
         let upper_dir = self.upper(&target.dir, Data::Attributes)?;
+        let counted = self.count_names(source)?;
         if self.lacks_data(source) && !self.set_redirect(source, object, Form::Absolute) {
             return Ok(());
         }
@@ -250,6 +255,9 @@ impl Build<'_> {
             let source = source.clone();
             self.then(step, move |_| source.keep_name(Some(temp.name)));
         }
+        if let Some(linked) = counted {
+            self.set_union_nlink(commit, source, linked.union + 1);
+        }
         let (dir, name, source) = (target.dir.clone(), target.name.clone(), source.clone());
         let objects = self.core.objects.clone();
         self.then(commit, move |nodes| {
@@ -274,7 +282,15 @@ impl Build<'_> {
     pub(crate) fn will_have_origin(&self, inode: &Inode) -> Res<bool> {
         let state = inode.state();
         match (&state.upper, state.lowers.first()) {
-            (None, Some(_)) => Ok(inode.is_dir() || !state.hard_linked),
+            (None, Some(lower)) => {
+                let layer = LayerId::Lower(lower.layer);
+                let nlink = lower.node.metadata().in_layer(layer)?.nlink;
+                Ok(known_by_lower(self.core.key_facts(
+                    inode,
+                    &state,
+                    Some(nlink),
+                )))
+            }
             _ => self.core.has_origin(inode),
         }
     }
@@ -282,8 +298,7 @@ impl Build<'_> {
     /// Removes a visible object (rules R122 to R130). The VFS's checks have been made.
     pub(crate) fn remove(&mut self, target: &Target) -> Res<()> {
         let inode = target.inode()?.clone();
-        let state = inode.state();
-        let is_dir = inode.is_dir();
+        let (state, is_dir) = (inode.state(), inode.is_dir());
         let positive = self
             .core
             .is_lower_positive(&target.dir, &target.name, &target.found)?;
@@ -296,6 +311,7 @@ impl Build<'_> {
             whiteouts = emptiness.upper_whiteouts;
         }
         let upper_dir = self.upper(&target.dir, Data::Attributes)?;
+        let counted = self.count_names(&inode)?;
         let place = Place {
             dir: upper_dir,
             name: target.name.clone(),
@@ -309,12 +325,13 @@ impl Build<'_> {
         let facts = remove::Facts {
             place,
             is_dir,
-            in_upper: state.upper.is_some(),
+            in_upper: self.is_linked(&inode),
             lower_positive: positive,
             work: temp.dir,
             temp: temp.name,
         };
         let commit = remove::plan(&mut self.plan, &facts);
+        self.drop_name(commit, &inode, &state, counted)?;
         let (dir, name) = (target.dir.clone(), target.name.clone());
         self.then(commit, move |_| {
             dir.forget(&name);
@@ -455,10 +472,12 @@ impl Build<'_> {
                 return Err(Fail::rule(Errno::ENODATA, "R202"));
             }
         }
-        let object = match state.upper {
-            // Its data need not be usable.
-            Some(_) => self.upper_object(inode, Data::Attributes)?,
-            None => self.upper(inode, Data::Attributes)?,
+        // An attribute needs neither the name nor the data in the upper (rule R262). Clearing the bit is a
+        // change of its own, which links the name.
+        let object = match (clears_set_gid.is_some(), self.known_upper(inode)?) {
+            (false, Some(object)) => object,
+            (true, Some(_)) => self.upper_object(inode, Data::Attributes)?,
+            (_, None) => self.upper(inode, Data::Attributes)?,
         };
         if let Some(attr) = clears_set_gid {
             self.plan

@@ -12,10 +12,12 @@ use crate::backend::NodeRef;
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
-use crate::overlay::inode::{Inode, Object, Place};
+use crate::overlay::inode::{Inode, Object, Place, State};
 use crate::overlay::lookup::Made;
 use crate::path::Name;
-use crate::rules::inode::{KeyFacts, Node as Key, Nodes, is_same_object, known_by_lower};
+use crate::rules::inode::{
+    KeyFacts, Node as Key, Nodes, is_met_again, is_same_object, known_by_lower,
+};
 
 /// No sweep below this size.
 const SWEEP_MIN: usize = 64;
@@ -87,9 +89,28 @@ impl Core {
     /// The name in use for what a lookup found: of an object in use, if it has it already under
     /// another name.
     pub(crate) fn name(&self, dir: &Arc<Inode>, name: &Name, made: Made) -> Res<Arc<Inode>> {
+        let linked = made.in_upper;
         let object = self.object(made)?;
         let place = Place::At(dir.clone(), name.clone());
-        Ok(dir.adopt(name, &Inode::of(object, place)))
+        Ok(dir.adopt(name, &Inode::of(object, place, linked)))
+    }
+
+    /// What decides by which node an object in use is known; `lower_nlink`: of the lower that it is made
+    /// of or came from.
+    pub(crate) fn key_facts(
+        &self,
+        object: &Object,
+        state: &State,
+        lower_nlink: Option<u64>,
+    ) -> KeyFacts {
+        KeyFacts {
+            is_dir: object.is_dir(),
+            writable: self.upper.is_some(),
+            features: self.features,
+            in_upper: state.upper.is_some(),
+            indexed: state.indexed,
+            lower_nlink,
+        }
     }
 
     /// The object in use that a lookup found, or a new one.
@@ -103,12 +124,15 @@ impl Core {
             upper: made.state.upper.as_ref().map(|_| (0, made.real.ino)),
             lower: lower.map(|(l, meta)| (self.fs_of(LayerId::Lower(l.layer)), meta.ino)),
         };
-        let by_lower = known_by_lower(KeyFacts {
+        let facts = KeyFacts {
             is_dir,
             writable: self.upper.is_some(),
             features: self.features,
+            in_upper: made.state.upper.is_some(),
+            indexed: made.state.indexed,
             lower_nlink: lower.map(|(_, meta)| meta.nlink),
-        });
+        };
+        let by_lower = known_by_lower(facts) && is_met_again(facts);
         let by_upper = if is_dir { None } else { found.upper };
         let by_lower = if by_lower { found.lower } else { None };
         // An upper file with one name is found by it, but need not be entered.

@@ -12,9 +12,9 @@ use crate::error::{Error, LayerId, Result};
 use crate::overlay::options::OverlayOptions;
 use crate::overlay::volatile;
 use crate::rules::LOWER_LAYERS_MAX;
+use crate::rules::config::UuidMode;
 use crate::rules::config::facts::{Facts, Handles, LowerFacts, StoredUuid, UpperFacts};
 use crate::rules::config::settle::Settled;
-use crate::rules::config::{Settings, UuidMode};
 use crate::rules::warning::{Warning, WarningReason};
 use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
@@ -318,20 +318,4 @@ fn random_uuid() -> std::result::Result<[u8; UUID_BYTES], Errno> {
         *variant = *variant & 0x3f | 0x80;
     }
     Ok(uuid)
-}
-
-/// An index is not kept yet: a union that promised one would break the hard links that it stands for.
-pub(crate) fn refuse_index(
-    settings: &Settings,
-    upper: Option<&Arc<dyn LayerBackend>>,
-) -> Result<()> {
-    match upper {
-        Some(upper) if settings.index => {
-            let detail = "index=on and nfs_export=on are not supported";
-            let errno = Errno::EOPNOTSUPP;
-            let error = Error::config(OP, upper.label(), errno, LayerId::Upper, detail);
-            Err(error.with_rule("R262"))
-        }
-        _ => Ok(()),
-    }
 }

@@ -64,7 +64,8 @@ impl Core {
             // The common case needs no exclusive access.
             let tree = self.read();
             let inode = self.existing(base, path, options)?;
-            if !open::copies_up(options) || inode.state().has_upper_data() {
+            let ready = inode.in_upper() && inode.state().has_upper_data();
+            if !open::copies_up(options) || ready {
                 drop(tree);
                 return Ok(Opened::Existing(inode));
             }

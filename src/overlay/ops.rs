@@ -149,8 +149,10 @@ impl Core {
             return Ok(false);
         };
         // A lower that lost its name here has no other, whatever links it has in its layer.
-        match inode.upper() {
+        let state = inode.state();
+        match state.upper {
             None => Ok(true),
+            Some(_) if state.indexed => Ok(state.nlink == 0),
             Some(upper) => Ok(upper.metadata().in_layer(LayerId::Upper)?.nlink == 0),
         }
     }

@@ -11,7 +11,7 @@ use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::inode::{Inode, State};
 use crate::overlay::lookup::Found;
 use crate::path::Name;
-use crate::rules::inode::{Facts, Numbering, numbers};
+use crate::rules::inode::{Facts, Numbering, numbers, shows_origin};
 use crate::rules::merge::{Merged, Merger, is_refusal};
 use crate::rules::xattr;
 use crate::xattr_name::XattrName;
@@ -67,7 +67,9 @@ impl Core {
                     .node
                     .metadata()
                     .in_layer(LayerId::Lower(lower.layer))?;
-                Some((lower_meta, self.fs_of(LayerId::Lower(lower.layer))))
+                let facts = self.key_facts(inode, state, Some(lower_meta.nlink));
+                let fs = self.fs_of(LayerId::Lower(lower.layer));
+                shows_origin(facts).then_some((lower_meta, fs))
             }
             _ => None,
         };
@@ -76,6 +78,7 @@ impl Core {
             real: &meta,
             real_fs: self.fs_of(self.real_layer(state)),
             origin: origin.as_ref().map(|(meta, fs)| (meta, *fs)),
+            union_nlink: (state.indexed && !is_dir).then_some(state.nlink),
             merged: state.is_merged(is_dir),
             volatile_ino: inode.id,
         });

@@ -159,6 +159,14 @@ impl Build<'_> {
             Some(inode) if flags.exchange => Some(self.upper(inode, Data::Attributes)?),
             _ => None,
         };
+        let replaced = new.found.inode().filter(|_| !flags.exchange).cloned();
+        let counted = match &replaced {
+            Some(inode) => {
+                let state = inode.state();
+                Some((inode.clone(), state, self.count_names(inode)?))
+            }
+            None => None,
+        };
         if let Some(inode) = new.found.inode()
             && let Some(node) = inode.upper()
             && !whiteouts.is_empty()
@@ -183,6 +191,9 @@ impl Build<'_> {
             return Ok(true);
         }
         let commit = rename::plan(&mut self.plan, decision, old_obj, from, to);
+        if let Some((inode, state, counted)) = counted {
+            self.drop_name(commit, &inode, &state, counted)?;
+        }
         let (old, new) = (old.clone(), new.clone());
         self.then(commit, move |_| {
             moved(&source, other.as_ref(), &old, &new, flags.exchange)

@@ -4,6 +4,7 @@ use crate::backend::{Entry, RemoveKind, RenameHow};
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::overlay::execute::{Run, Temp};
+use crate::rules::index;
 use crate::rules::plan::{Obj, Place, Step};
 
 impl Run<'_> {
@@ -32,7 +33,7 @@ impl Run<'_> {
 
     /// Notes a name in the work directory, to be removed if the plan fails.
     fn remember(&mut self, place: &Place, kind: RemoveKind, link_of: Option<Obj>) {
-        if self.layer(place.dir) == LayerId::Work {
+        if self.layer(place.dir) == LayerId::Work && index::is_temporary(&place.name) {
             self.temps.push(Temp {
                 place: place.clone(),
                 kind,

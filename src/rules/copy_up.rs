@@ -8,7 +8,7 @@
 //! none of its data, and the overlay attribute `metacopy` says so. The data follow into the same file
 //! when it is first opened to be written to (rules R178 to R180).
 
-use crate::backend::{NewKind, NewNode, XattrMode};
+use crate::backend::{NewKind, NewNode, RenameHow, XattrMode};
 use crate::meta::{FileType, InodeFlags, Metadata, SetAttr, SetTime, Timestamp};
 use crate::path::Name;
 use crate::rules::Features;
@@ -58,11 +58,15 @@ pub(crate) struct Facts<'a> {
     pub(crate) origin: Option<Vec<u8>>,
     /// Its inode flags.
     pub(crate) flags: InodeFlags,
-    /// The place in the upper.
+    /// The place in the upper, or the entry in the index.
     pub(crate) dir: Obj,
     pub(crate) name: Name,
-    /// The upper directory's times, to be restored; `None` if the plan changes the directory anyway.
-    pub(crate) dir_times: (Timestamp, Timestamp),
+    /// The upper directory's times, to be restored; `None` for the index.
+    pub(crate) dir_times: Option<(Timestamp, Timestamp)>,
+    /// The value for the overlay attribute `nlink`, of what goes into the index.
+    pub(crate) nlink: Option<Vec<u8>>,
+    /// The entry in the index, of a directory.
+    pub(crate) entry: Option<Entry>,
     /// The upper directory is to be marked impure (it is not yet, and can be).
     pub(crate) marks_impure: bool,
     /// The work directory, and a free name in it.
@@ -82,6 +86,16 @@ pub(crate) fn records_origin(meta: &Metadata) -> bool {
     meta.is_dir() || meta.nlink == 1
 }
 
+/// The entry in the index that a directory gets.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// What is made.
+    pub(crate) object: Obj,
+    pub(crate) place: Place,
+    /// A free place beside it.
+    pub(crate) temp: Place,
+}
+
 /// Which steps were appended where.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Planned {
@@ -89,6 +103,8 @@ pub(crate) struct Planned {
     pub(crate) object: Obj,
     /// Index of the first staging step.
     pub(crate) first: usize,
+    /// Index of the step behind the staging.
+    pub(crate) staged: usize,
     /// Index of the step that marks the directory impure, if there is one.
     pub(crate) impure: Option<usize>,
     /// Index of the step that publishes.
@@ -162,6 +178,14 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
             },
         );
     }
+    if let Some(value) = &f.nlink {
+        let step = Step::SetOverlay {
+            object,
+            attr: OverlayAttr::Nlink,
+            value: Some(value.clone()),
+        };
+        plan.push(Role::Stage, step);
+    }
     if metacopy {
         plan.push(Role::Stage, set_metacopy(object, Some(Vec::new())));
     }
@@ -196,7 +220,11 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
     if syncs {
         plan.push(Role::Stage, Step::Sync { object });
     }
+    let after_staging = plan.steps.len();
     let impure = f.marks_impure.then(|| mark_impure(plan, f.dir));
+    if let Some(entry) = &f.entry {
+        plan_entry(plan, object, entry);
+    }
     let to = Place {
         dir: f.dir,
         name: f.name.clone(),
@@ -210,25 +238,67 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
                 object: Some(object),
                 from: staged,
                 to,
-                how: crate::backend::RenameHow::NoReplace,
+                how: RenameHow::NoReplace,
             }
         },
     );
-    let (atime, mtime) = f.dir_times;
-    let attr = SetAttr::times(SetTime::At(atime), SetTime::At(mtime));
-    plan.push(
-        Role::BestEffort,
-        Step::SetAttr {
-            object: f.dir,
-            attr,
-        },
-    );
+    if let Some((atime, mtime)) = f.dir_times {
+        let attr = SetAttr::times(SetTime::At(atime), SetTime::At(mtime));
+        plan.push(
+            Role::BestEffort,
+            Step::SetAttr {
+                object: f.dir,
+                attr,
+            },
+        );
+    }
     Planned {
         object,
         first,
+        staged: after_staging,
         impure,
         publish,
     }
+}
+
+/// Appends making the index entry of a directory that is staged (rule R269).
+fn plan_entry(plan: &mut Plan, dir: Obj, entry: &Entry) {
+    let node = NewNode {
+        kind: NewKind::Directory,
+        mode: 0,
+        uid: None,
+        gid: None,
+    };
+    let Entry {
+        object,
+        place,
+        temp,
+    } = entry.clone();
+    plan.push(
+        Role::Neutral,
+        Step::Create {
+            at: temp.clone(),
+            node,
+            object,
+        },
+    );
+    plan.push(
+        Role::Neutral,
+        Step::SetHandle {
+            object,
+            attr: OverlayAttr::Upper,
+            of: dir,
+        },
+    );
+    plan.push(
+        Role::Neutral,
+        Step::Rename {
+            object: Some(object),
+            from: temp,
+            to: place,
+            how: RenameHow::Replace,
+        },
+    );
 }
 
 /// What bringing the data of a metacopy needs to know.
@@ -359,7 +429,9 @@ mod tests {
             flags: InodeFlags::default(),
             dir,
             name: Name::try_from("f").unwrap(),
-            dir_times: (Timestamp::new(1, 0), Timestamp::new(2, 0)),
+            dir_times: Some((Timestamp::new(1, 0), Timestamp::new(2, 0))),
+            nlink: None,
+            entry: None,
             marks_impure: true,
             work,
             temp: Name::try_from("#1").unwrap(),
@@ -393,6 +465,7 @@ mod tests {
                 Step::Sync { .. } => "sync",
                 Step::Link { .. } => "link",
                 Step::Rename { .. } => "rename",
+                Step::SetHandle { .. } => "handle",
                 _ => "other",
             })
             .collect()
@@ -489,6 +562,39 @@ mod tests {
         let dir = Metadata::new(FileType::Directory, 0o750);
         let (p, _) = planned(&dir, |f| f.marks_impure = false);
         assert_eq!(kinds(&p), ["create", "attr", "rename", "attr"]);
+    }
+
+    #[test]
+    fn r262_a_hard_link_goes_into_the_index_with_its_count() {
+        let (p, done) = planned(&file(10), |f| {
+            (f.nlink, f.dir_times, f.marks_impure) = (Some(b"U+1".to_vec()), None, false);
+        });
+        assert_eq!(
+            kinds(&p),
+            ["tmpfile", "data", "overlay", "attr", "sync", "link"]
+        );
+        assert_eq!((done.staged, done.impure, done.publish), (5, None, 5));
+    }
+
+    #[test]
+    fn r269_a_directory_gets_an_entry_before_it_is_published() {
+        let dir = Metadata::new(FileType::Directory, 0o750);
+        let (p, done) = planned(&dir, |f| {
+            let place = |name: &str| Place {
+                dir: f.work,
+                name: Name::try_from(name).unwrap(),
+            };
+            f.entry = Some(Entry {
+                object: f.source,
+                place: place("00fb"),
+                temp: place("#2"),
+            });
+        });
+        let expected = [
+            "create", "attr", "overlay", "create", "handle", "rename", "rename", "attr",
+        ];
+        assert_eq!(kinds(&p), expected);
+        assert_eq!((done.staged, done.impure, done.publish), (2, Some(2), 6));
     }
 
     #[test]

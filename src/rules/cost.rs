@@ -66,6 +66,7 @@ impl Cost {
             Step::Remove { .. } => cost.removals = 1,
             Step::SetXattr { .. }
             | Step::SetOverlay { .. }
+            | Step::SetHandle { .. }
             | Step::SetAttr { .. }
             | Step::SetFlags { .. }
             | Step::SetLen { .. } => {}

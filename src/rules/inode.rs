@@ -11,20 +11,45 @@ pub(crate) struct KeyFacts {
     /// The union has an upper layer.
     pub(crate) writable: bool,
     pub(crate) features: Features,
-    /// Link count of the lower that it is made of, if there is one.
+    /// The object is in the upper.
+    pub(crate) in_upper: bool,
+    /// The index has an entry for it.
+    pub(crate) indexed: bool,
+    /// Link count of the lower that it is made of or came from, if one is known.
     pub(crate) lower_nlink: Option<u64>,
 }
 
-/// Whether another name may lead to the same lower, and is then of the same object or is refused (rules
-/// R169, R302). The names of a lower hard link part when they are copied up, so they are one only
-/// where nothing is.
+/// Whether an object is known by its lower node, and keeps its number when it is copied up: then
+/// whatever else leads to that node is the same object, or is refused (rules R169, R302). Not so
+/// where the names of a lower hard link part when they are copied up, and where a merged directory is
+/// not sure to be the only one (rule R270).
 pub(crate) fn known_by_lower(f: KeyFacts) -> bool {
-    match f.lower_nlink {
-        None => false,
-        Some(_) if f.is_dir => f.writable,
-        Some(nlink) if f.writable => nlink == 1 && f.features.metacopy,
-        Some(nlink) => nlink > 1,
+    let Some(nlink) = f.lower_nlink else {
+        return false;
+    };
+    if f.indexed || !f.writable {
+        return true;
     }
+    let parts = (f.in_upper || !f.features.index) && !f.is_dir && nlink > 1;
+    let unsure = f.features.nfs_export && f.in_upper;
+    !parts && !unsure
+}
+
+/// Whether an object that is known by its lower can be met under another name at all.
+pub(crate) fn is_met_again(f: KeyFacts) -> bool {
+    let by_one_name = !f.features.index && !f.features.metacopy && f.lower_nlink == Some(1);
+    if f.is_dir {
+        f.writable
+    } else {
+        !by_one_name && (f.writable || f.lower_nlink != Some(1))
+    }
+}
+
+/// Whether the inode number shown is that of the lower which an upper object came from or is merged
+/// with (rules R249, R255).
+pub(crate) fn shows_origin(f: KeyFacts) -> bool {
+    let alone = f.is_dir || f.lower_nlink == Some(1);
+    known_by_lower(f) && (f.indexed || !f.features.nfs_export && alone)
 }
 
 /// A node of a layer: filesystem and inode number.
@@ -103,8 +128,10 @@ pub(crate) struct Facts<'a> {
     /// The filesystem of the real object: 0 is the upper's.
     pub(crate) real_fs: usize,
     /// Attributes and filesystem of the lower that an upper object came from or is merged with, if
-    /// the object counts as such (rule R255).
+    /// its number is shown (see [`shows_origin`]).
     pub(crate) origin: Option<(&'a Metadata, usize)>,
+    /// The link count of an indexed non-directory (rule R258).
+    pub(crate) union_nlink: Option<u64>,
     /// A directory of several layers.
     pub(crate) merged: bool,
     /// A number for what has none that lasts (rule R252).
@@ -123,10 +150,14 @@ pub(crate) enum Device {
 /// Inode number, device and link count to show.
 pub(crate) fn numbers(f: &Facts<'_>) -> (u64, Device, u64) {
     let is_dir = f.real.is_dir();
-    let nlink = if is_dir && f.merged { 1 } else { f.real.nlink };
+    let nlink = match f.union_nlink {
+        Some(nlink) => nlink,
+        None if is_dir && f.merged => 1,
+        None => f.real.nlink,
+    };
     let (ino, fs) = match f.origin {
-        Some((lower, fs)) if is_dir || lower.nlink == 1 => (lower.ino, fs),
-        _ => (f.real.ino, f.real_fs),
+        Some((lower, fs)) => (lower.ino, fs),
+        None => (f.real.ino, f.real_fs),
     };
     match f.numbering.unique(ino, fs) {
         Some(ino) => (ino, Device::Union, nlink),
@@ -148,28 +179,98 @@ mod tests {
 
     #[test]
     fn r169_r302_names_of_one_object() {
-        let by_lower = |is_dir, writable, metacopy, lower_nlink| {
-            let features = Features {
-                metacopy,
-                ..Features::DEFAULT
-            };
-            known_by_lower(KeyFacts {
-                is_dir,
-                writable,
-                features,
-                lower_nlink,
-            })
+        let facts = KeyFacts {
+            is_dir: false,
+            writable: true,
+            features: Features::DEFAULT,
+            in_upper: false,
+            indexed: false,
+            lower_nlink: Some(1),
         };
-        assert!(by_lower(true, true, false, Some(3)));
-        assert!(
-            !by_lower(true, false, false, Some(3)),
-            "nothing is copied up"
-        );
-        assert!(!by_lower(true, true, false, None), "pure upper");
-        assert!(!by_lower(false, true, true, Some(2)), "parted by copy-up");
-        assert!(by_lower(false, false, false, Some(2)));
-        assert!(!by_lower(false, true, false, Some(1)), "one name");
-        assert!(by_lower(false, true, true, Some(1)), "several redirects");
+        let index = Features {
+            index: true,
+            ..Features::DEFAULT
+        };
+        let nfs_export = Features {
+            nfs_export: true,
+            ..index
+        };
+        let metacopy = Features {
+            metacopy: true,
+            ..Features::DEFAULT
+        };
+        // Known by the lower, met again, its number shown.
+        type Change = fn(&mut KeyFacts);
+        let rows: [(&str, Change, Features, [bool; 3]); 12] = [
+            ("one name", |_| {}, Features::DEFAULT, [true, false, true]),
+            ("redirects", |_| {}, metacopy, [true, true, true]),
+            (
+                "pure upper",
+                |f| f.lower_nlink = None,
+                index,
+                [false, true, false],
+            ),
+            (
+                "parted",
+                |f| f.lower_nlink = Some(2),
+                Features::DEFAULT,
+                [false, true, false],
+            ),
+            (
+                "will be indexed",
+                |f| f.lower_nlink = Some(2),
+                index,
+                [true, true, false],
+            ),
+            (
+                "is indexed",
+                |f| (f.lower_nlink, f.in_upper, f.indexed) = (Some(2), true, true),
+                index,
+                [true, true, true],
+            ),
+            (
+                "was not indexed",
+                |f| (f.lower_nlink, f.in_upper) = (Some(2), true),
+                index,
+                [false, true, false],
+            ),
+            (
+                "read-only",
+                |f| (f.lower_nlink, f.writable) = (Some(2), false),
+                Features::DEFAULT,
+                [true, true, false],
+            ),
+            (
+                "directory",
+                |f| f.is_dir = true,
+                Features::DEFAULT,
+                [true, true, true],
+            ),
+            (
+                "directory of a read-only union",
+                |f| (f.is_dir, f.writable) = (true, false),
+                Features::DEFAULT,
+                [true, false, true],
+            ),
+            (
+                "verified, not indexed",
+                |f| (f.is_dir, f.in_upper) = (true, true),
+                nfs_export,
+                [false, true, false],
+            ),
+            (
+                "verified and indexed",
+                |f| (f.is_dir, f.in_upper, f.indexed) = (true, true, true),
+                nfs_export,
+                [true, true, true],
+            ),
+        ];
+        for (name, change, features, expected) in rows {
+            let mut f = KeyFacts { features, ..facts };
+            change(&mut f);
+            let got = [known_by_lower(f), is_met_again(f), shows_origin(f)];
+            assert_eq!(got, expected, "{name}");
+        }
         let (upper, other, lower) = (Some((0, 1)), Some((0, 2)), Some((1, 1)));
         let of = |upper, lower| Nodes { upper, lower };
         let rows = [
@@ -197,7 +298,6 @@ mod tests {
     fn r249_to_r257_table() {
         let upper = meta(FileType::Regular, 10, 1);
         let lower = meta(FileType::Regular, 20, 1);
-        let broken = meta(FileType::Regular, 20, 2);
         let dir = meta(FileType::Directory, 30, 4);
         let row = |same_fs: bool, real, origin: Option<&Metadata>, merged| {
             let numbering = match same_fs {
@@ -209,6 +309,7 @@ mod tests {
                 real,
                 real_fs: 0,
                 origin: origin.map(|m| (m, 1)),
+                union_nlink: None,
                 merged,
                 volatile_ino: 99,
             })
@@ -222,11 +323,6 @@ mod tests {
             row(true, &upper, None, false),
             (10, Device::Union, 1),
             "R249 pure upper"
-        );
-        assert_eq!(
-            row(true, &upper, Some(&broken), false),
-            (10, Device::Union, 1),
-            "R255"
         );
         assert_eq!(
             row(false, &upper, Some(&lower), false),
@@ -258,6 +354,7 @@ mod tests {
                 real: &real,
                 real_fs: 1,
                 origin: None,
+                union_nlink: None,
                 merged: false,
                 volatile_ino: 99,
             })

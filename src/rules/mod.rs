@@ -11,6 +11,7 @@ pub(crate) mod copy_up;
 pub(crate) mod cost;
 pub(crate) mod create;
 pub(crate) mod explain;
+pub(crate) mod index;
 pub(crate) mod inode;
 pub(crate) mod merge;
 pub(crate) mod open;

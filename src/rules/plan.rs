@@ -22,7 +22,8 @@ pub struct Obj(pub(crate) usize);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct PlanObject {
-    /// The layer it lies in; [`LayerId::Work`] for what is being staged.
+    /// The layer it lies in; [`LayerId::Work`] for the staging directory, or the index that is used as
+    /// such.
     pub layer: LayerId,
     /// Its path in the union (for a staged object: the path that it is meant for).
     #[cfg_attr(
@@ -92,6 +93,12 @@ pub enum Step {
         object: Obj,
         attr: OverlayAttr,
         value: Option<Vec<u8>>,
+    },
+    /// Sets an overlay attribute to the file handle of another upper object.
+    SetHandle {
+        object: Obj,
+        attr: OverlayAttr,
+        of: Obj,
     },
     /// Sets owner, mode, times.
     SetAttr { object: Obj, attr: SetAttr },
@@ -249,6 +256,10 @@ impl Plan {
             } => {
                 let verb = if value.is_some() { "set" } else { "remove" };
                 format!("{verb} {attr} on {}", self.show(*object))
+            }
+            Step::SetHandle { object, attr, of } => {
+                let (object, of) = (self.show(*object), self.show(*of));
+                format!("set {attr} on {object} to the handle of {of}")
             }
             Step::SetAttr { object, .. } => format!("set attributes of {}", self.show(*object)),
             Step::SetFlags { object, .. } => format!("set inode flags of {}", self.show(*object)),

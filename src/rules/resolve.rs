@@ -275,7 +275,7 @@ impl Lookup {
 }
 
 /// Whether a non-directory is a metacopy file (rules R170, R171).
-fn is_metacopy(file_type: FileType, value: Option<&[u8]>) -> Result<bool, Errno> {
+pub(crate) fn is_metacopy(file_type: FileType, value: Option<&[u8]>) -> Result<bool, Errno> {
     match value {
         Some(value) if file_type.is_file() => {
             if !value.is_empty() && value.len() < METACOPY_BYTES_MIN {

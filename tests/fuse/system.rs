@@ -5,9 +5,12 @@ use std::rc::Rc;
 use layerstack::fuse::{FuseOptions, Session, mount};
 use layerstack::testing::mount_point::RealFs;
 use layerstack::testing::{SnapshotOptions, TreeSnapshot};
-use layerstack::{DirLayerOptions, Errno, LayerStack, Op, Outcome, Overlay, OverlayOptions};
+use layerstack::{
+    DirLayerOptions, Errno, LayerStack, Op, Outcome, Overlay, OverlayOptions, XattrNamespace,
+};
 
 use crate::support::fs::{Fs, require_fs};
+use crate::support::index::IndexEntry;
 use crate::support::namespace::{require_kernel, skip};
 use crate::support::options::overlay_options;
 use crate::support::system::{Dirs, Stack, System, upper_snapshot};
@@ -55,6 +58,7 @@ pub struct FuseSystem {
     options: OverlayOptions,
     merged: SnapshotOptions,
     layer: SnapshotOptions,
+    namespace: XattrNamespace,
 }
 
 impl FuseSystem {
@@ -72,6 +76,7 @@ impl FuseSystem {
             options: overlay_options(&stack.options).umask(0),
             merged: stack.merged_options(),
             layer: stack.layer_options(),
+            namespace: stack.namespace,
         };
         system.mount()?;
         Ok(Box::new(system))
@@ -114,6 +119,10 @@ impl System for FuseSystem {
 
     fn upper(&mut self) -> TreeSnapshot {
         upper_snapshot(&self.dirs, &self.layer)
+    }
+
+    fn index(&mut self) -> Vec<IndexEntry> {
+        self.dirs.index(self.namespace)
     }
 
     fn remount(&mut self) -> Result<(), Errno> {

@@ -4,9 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use layerstack::backend::memory::MemLayer;
-use layerstack::backend::{At, LayerBackend, RemoveKind};
+use layerstack::backend::{
+    At, AttrKey, Capabilities, FsIdentity, LayerBackend, NewNode, NodeRef, RemoveKind, RenameHow,
+    Result, SyncScope, UpperBackend, XattrMode,
+};
 use layerstack::{
-    Errno, Fsync, LayerStack, Name, Op, Overlay, OverlayOptions, Plan, Role, Step, Warning,
+    Errno, Fsync, LayerStack, Name, Op, Overlay, OverlayOptions, Plan, Role, SetAttr, StatFs, Step,
+    Warning,
 };
 
 use crate::ops::*;
@@ -164,5 +168,120 @@ fn r240_strict_syncs_every_file_and_directory_that_is_copied_up() {
             assert_eq!(union.read("/d/f").unwrap(), b"new");
             assert_eq!(union.settings().fsync.name(), fsync);
         }
+    });
+}
+
+/// A layer that counts how often it is to make something durable, and cannot.
+#[derive(Debug)]
+struct Failing {
+    inner: MemLayer,
+    asked: std::sync::atomic::AtomicU32,
+}
+
+impl Failing {
+    fn up(&self) -> &dyn UpperBackend {
+        self.inner.upper().unwrap()
+    }
+
+    fn asked(&self) -> u32 {
+        self.asked.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl LayerBackend for Failing {
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
+    }
+    fn identity(&self) -> &FsIdentity {
+        self.inner.identity()
+    }
+    fn root(&self) -> Result<NodeRef> {
+        self.inner.root()
+    }
+    fn statfs(&self) -> Result<StatFs> {
+        self.inner.statfs()
+    }
+    fn upper(&self) -> Option<&dyn UpperBackend> {
+        Some(self)
+    }
+}
+
+impl UpperBackend for Failing {
+    fn work(&self) -> Result<NodeRef> {
+        self.up().work()
+    }
+    fn index(&self, create: bool) -> Result<Option<NodeRef>> {
+        self.up().index(create)
+    }
+    fn create(&self, at: At<'_>, new: &NewNode) -> Result<NodeRef> {
+        self.up().create(at, new)
+    }
+    fn tmpfile(&self, dir: &NodeRef, new: &NewNode) -> Result<NodeRef> {
+        self.up().tmpfile(dir, new)
+    }
+    fn whiteout(&self, at: At<'_>) -> Result<()> {
+        self.up().whiteout(at)
+    }
+    fn link(&self, node: &NodeRef, to: At<'_>) -> Result<()> {
+        self.up().link(node, to)
+    }
+    fn rename(&self, from: At<'_>, to: At<'_>, how: RenameHow) -> Result<()> {
+        self.up().rename(from, to, how)
+    }
+    fn remove(&self, at: At<'_>, kind: RemoveKind) -> Result<()> {
+        self.up().remove(at, kind)
+    }
+    fn set_attr(&self, node: &NodeRef, attr: &SetAttr) -> Result<()> {
+        self.up().set_attr(node, attr)
+    }
+    fn set_xattr(
+        &self,
+        node: &NodeRef,
+        key: AttrKey<'_>,
+        value: Option<&[u8]>,
+        mode: XattrMode,
+    ) -> Result<()> {
+        self.up().set_xattr(node, key, value, mode)
+    }
+    fn sync(&self, _: SyncScope<'_>) -> Result<()> {
+        self.asked
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Err(Errno::EIO.into())
+    }
+}
+
+/// That it fails after an error of writing back is between the kernel and its filesystems: nobody else
+/// is told of such an error.
+#[test]
+fn r248_syncing_a_volatile_union_does_nothing() {
+    for (fsync, wanted) in [
+        (Fsync::Auto, Err(Errno::EIO)),
+        (Fsync::Strict, Err(Errno::EIO)),
+        (Fsync::Volatile, Ok(())),
+        (Fsync::Off, Ok(())),
+    ] {
+        let layer = Arc::new(Failing {
+            inner: MemLayer::new(),
+            asked: 0.into(),
+        });
+        let lower = MemLayer::builder().file("f", b"data").build().unwrap();
+        let stack = LayerStack::from_top([lower]).unwrap();
+        let options = OverlayOptions::new().fsync(fsync);
+        let union = Overlay::with_options(&stack, layer.clone(), options).unwrap();
+        assert_eq!(union.sync().map_err(|e| e.errno()), wanted, "{fsync:?}");
+        let copied = union
+            .write("/f", "new")
+            .and_then(|()| union.set_permissions("/f", 0o600));
+        assert_eq!(layer.asked() == 0, wanted.is_ok(), "{fsync:?}: {copied:?}");
+        assert_eq!(union.read("/f").unwrap() == b"new", copied.is_ok());
+    }
+    at(|place| {
+        place.dir("l");
+        place.renew();
+        let synced = place.kernel_string(format!("{RW},volatile"), |m| {
+            let file = std::fs::File::create(m.path().join("f")).unwrap();
+            file.sync_all().is_ok() && rustix::fs::syncfs(&file).is_ok()
+        });
+        assert_eq!(synced, Ok(true));
     });
 }

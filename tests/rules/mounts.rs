@@ -159,6 +159,29 @@ fn r011_an_upper_on_overlayfs_is_refused_a_lower_is_fine() {
     });
 }
 
+/// The crate's unions nest to any depth; how deep mounts may, the kernel decides.
+#[test]
+fn r012_mounts_nest_two_deep_and_unions_to_any_depth() {
+    at(|place| {
+        let base = [place.dir("a"), place.dir("b")];
+        std::fs::write(base[0].join("f"), "x").unwrap();
+        let (one, two) = (place.dir("one"), place.dir("two"));
+        let first = OverlayMount::new(&one, &Place::config(&base, None)).unwrap();
+        let plain = place.dir("plain");
+        let over_first = Place::config(&[one, plain.clone()], None);
+        let second = OverlayMount::new(&two, &over_first).unwrap();
+        assert_eq!(place.kernel(&[two.clone(), plain], None), EINVAL);
+        second.unmount().unwrap();
+        first.unmount().unwrap();
+    });
+    let base = MemLayer::builder().file("f", b"x").build().unwrap();
+    let mut stack = LayerStack::from_top([base]).unwrap();
+    for _ in 0..5 {
+        stack = LayerStack::from_top([stack]).unwrap();
+    }
+    assert_eq!(stack.read("/f").unwrap(), b"x");
+}
+
 #[test]
 fn r014_one_directory_twice_is_eloop() {
     let layer = std::sync::Arc::new(MemLayer::new());
@@ -237,6 +260,10 @@ fn r017_directories_in_use_are_refused() {
         let config = Place::config(&lower, Some((&upper, &work)));
         let mounted = OverlayMount::new(&mount, &config).unwrap();
         assert_eq!(place.kernel(&lower, Some((&upper, &work))), OK);
+        let mut index = config.clone();
+        index.options.push("index=on".into());
+        let refused = OverlayMount::new(&place.mount, &index).map(|_| ());
+        assert_eq!(refused.unwrap_err().errno, Errno::EBUSY);
         assert_eq!(
             ours(&lower, Some((&upper, &work))).map(|_| ()),
             Err(Errno::EBUSY)

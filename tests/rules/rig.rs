@@ -336,9 +336,11 @@ impl Rule {
         for (_, look) in self.looks.iter().filter(|(when, _)| *when == at) {
             // The upper first: looking at a merged tree may make the kernel write (rule R065).
             let upper = system.upper();
+            let index = system.index();
             look(&Seen {
                 system: name,
                 upper,
+                index,
                 merged: system.merged(),
             });
         }

@@ -7,11 +7,14 @@ use layerstack::testing::TreeSnapshot;
 use layerstack::testing::snapshot::{Content, Entry, NodeSnapshot};
 use layerstack::{OverlayAttr, display_path};
 
+use crate::support::index::IndexEntry;
+
 /// What one system shows.
 pub(crate) struct Seen {
     /// `memory`, `kernel` or `directories`.
     pub(crate) system: &'static str,
     pub(crate) upper: TreeSnapshot,
+    pub(crate) index: Vec<IndexEntry>,
     pub(crate) merged: TreeSnapshot,
 }
 

@@ -206,3 +206,99 @@ fn r292_default_permissions_means_nothing() {
         assert_eq!(plain.map(|_| ()), Err(Errno::ENOENT), "m is missing");
     });
 }
+
+/// What a layer cannot do takes options away, in the kernel and here.
+#[test]
+fn r033_r034_r268_what_the_layers_cannot_do() {
+    at_on(Fs::Ext4, &[Fs::Ramfs], |place, mounted| {
+        let ramfs = mounted.path(Fs::Ramfs).join("lower");
+        std::fs::create_dir_all(&ramfs).unwrap();
+        place.dir("l");
+        // A lower without file handles.
+        let lower = format!("lowerdir={}:l,upperdir=u,workdir=w", ramfs.display());
+        let rest = [EXPORT, INDEX, &["", "xino=auto", "xino=on"]];
+        let layers = [lower.as_str()];
+        let choices: Vec<&[&str]> = [&layers[..]].into_iter().chain(rest).collect();
+        all(place, &choices);
+        let warned = |options: &str| {
+            let (_, warnings) = ours(place, &format!("{lower},{options}")).unwrap();
+            let rules = warnings.iter().map(|w| (w.option, w.rule()));
+            rules.collect::<Vec<_>>()
+        };
+        assert_eq!(warned("index=on"), [("index", "R268")]);
+        assert_eq!(
+            warned("nfs_export=on"),
+            [("index", "R268"), ("nfs_export", "R268")]
+        );
+        assert_eq!(warned("xino=auto"), [("xino", "R268")]);
+        assert_eq!(warned("xino=on"), []);
+        // An upper that stores no attributes, and cannot leave a whiteout when it renames.
+        let dir = |name: &str| {
+            let path = mounted.path(Fs::Ramfs).join(name);
+            let _ = std::fs::remove_dir_all(&path);
+            std::fs::create_dir(&path).unwrap();
+            path
+        };
+        for options in [
+            "redirect_dir=on",
+            "metacopy=on",
+            "index=on",
+            "uuid=on",
+            "xino=auto",
+            "ro",
+        ] {
+            let text = || {
+                let (upper, work) = (dir("u"), dir("w"));
+                format!(
+                    "lowerdir=l,upperdir={},workdir={},{options}",
+                    upper.display(),
+                    work.display()
+                )
+            };
+            let shown = place.kernel_string(text(), |m| m.shown()).unwrap();
+            let in_force = |text: &str| {
+                let skip = ["lowerdir=", "upperdir=", "workdir=", "ro", "rw"];
+                let rest = text
+                    .split(',')
+                    .filter(|o| !skip.iter().any(|s| o.starts_with(s)));
+                rest.map(String::from).collect::<Vec<_>>()
+            };
+            let union = MountOptions::parse(text()).unwrap().open().unwrap();
+            let mine = in_force(&union.settings().to_string());
+            assert_eq!(mine, in_force(shown.to_str().unwrap()), "{options}");
+            assert!(
+                union.warnings().iter().any(|w| w.rule() == "R033"),
+                "{options}"
+            );
+        }
+    });
+}
+
+/// Each ready-made set mounts, and means the same to the crate.
+#[test]
+fn r025_profiles_mean_the_same_to_both() {
+    use layerstack::Profile;
+    at_on(Fs::Ext4, &[], |place, _| {
+        place.dir("l/d");
+        for profile in Profile::ALL {
+            let options = profile.mount_options().lower("l").upper("u", "w");
+            let text = options.to_legacy().unwrap().into_string().unwrap();
+            compare(place, &text).unwrap();
+            place.renew();
+            let renamed = place
+                .kernel_string(&text, |m| {
+                    let renamed = std::fs::rename(m.path().join("d"), m.path().join("e"));
+                    renamed.map_err(|e| Errno::of_io(&e))
+                })
+                .unwrap();
+            place.renew();
+            let union = options.open().unwrap();
+            assert_eq!(
+                union.rename("/d", "/e").map_err(|e| e.errno()),
+                renamed,
+                "{profile:?}"
+            );
+            assert_eq!(renamed.is_ok(), *profile == Profile::Posix, "{profile:?}");
+        }
+    });
+}

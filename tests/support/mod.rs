@@ -16,6 +16,7 @@ pub mod checker;
 pub mod child;
 mod freedoms;
 pub mod fs;
+pub mod index;
 pub mod matrix;
 pub mod mount;
 pub mod namespace;

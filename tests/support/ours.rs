@@ -11,6 +11,7 @@ use layerstack::{
 };
 use std::sync::Arc;
 
+use super::index::{IndexEntry, index_of_layer};
 use super::options::overlay_options;
 use super::system::{Dirs, Stack, System, upper_snapshot};
 
@@ -45,6 +46,7 @@ pub struct DirSystem {
     options: OverlayOptions,
     merged: SnapshotOptions,
     layer: SnapshotOptions,
+    namespace: XattrNamespace,
 }
 
 impl DirSystem {
@@ -58,6 +60,7 @@ impl DirSystem {
             options: overlay_options(&stack.options),
             merged: stack.merged_options(),
             layer: stack.layer_options(),
+            namespace: stack.namespace,
         };
         system.remount()?;
         Ok(Box::new(system))
@@ -98,6 +101,10 @@ impl System for DirSystem {
 
     fn upper(&mut self) -> TreeSnapshot {
         upper_snapshot(&self.dirs, &self.layer)
+    }
+
+    fn index(&mut self) -> Vec<IndexEntry> {
+        self.dirs.index(self.namespace)
     }
 
     fn remount(&mut self) -> Result<(), Errno> {
@@ -212,6 +219,11 @@ impl System for MemSystem {
             Some(upper) => TreeSnapshot::of_backend(upper, &self.layer).expect("upper"),
             None => TreeSnapshot::default(),
         }
+    }
+
+    fn index(&mut self) -> Vec<IndexEntry> {
+        let upper = self.upper.as_ref();
+        upper.map_or_else(Vec::new, |upper| index_of_layer(&**upper))
     }
 
     fn remount(&mut self) -> Result<(), Errno> {

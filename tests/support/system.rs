@@ -9,6 +9,7 @@ use layerstack::testing::{Case, SnapshotOptions, TreeSnapshot};
 use layerstack::{Errno, Op, Outcome, Timestamp, XattrNamespace};
 
 use super::fs::{Fs, Mounted, Workspace};
+use super::index::{IndexEntry, index_of_dir};
 use super::mount::{OverlayConfig, OverlayMount};
 
 /// A stack that is open for operations.
@@ -19,6 +20,8 @@ pub trait System {
     fn merged(&mut self) -> TreeSnapshot;
     /// What lies in the upper layer; an empty snapshot without one.
     fn upper(&mut self) -> TreeSnapshot;
+    /// What lies in the index beside it.
+    fn index(&mut self) -> Vec<IndexEntry>;
     /// Closes everything, slots too, and opens the same layers again.
     fn remount(&mut self) -> Result<(), Errno>;
     /// As `remount`, with the layers that [`Dirs::rotate`] leaves.
@@ -96,6 +99,12 @@ pub struct Dirs {
 }
 
 impl Dirs {
+    /// What the index in the work directory holds.
+    pub fn index(&self, namespace: XattrNamespace) -> Vec<IndexEntry> {
+        let work = self.work.as_ref();
+        work.map_or_else(Vec::new, |work| index_of_dir(work, namespace))
+    }
+
     /// Makes the upper the topmost lower, below a new empty upper with a new work directory.
     /// Nothing happens without an upper.
     pub fn rotate(&mut self) -> Result<(), Errno> {
@@ -199,6 +208,7 @@ pub struct KernelSystem {
     options: Vec<String>,
     merged: SnapshotOptions,
     layer: SnapshotOptions,
+    namespace: XattrNamespace,
 }
 
 impl KernelSystem {
@@ -221,6 +231,7 @@ impl KernelSystem {
             options: stack.options.iter().cloned().chain(more).collect(),
             merged: stack.merged_options(),
             layer: stack.layer_options(),
+            namespace: stack.namespace,
         };
         system.mount()?;
         Ok(Box::new(system))
@@ -262,6 +273,10 @@ impl System for KernelSystem {
 
     fn upper(&mut self) -> TreeSnapshot {
         upper_snapshot(&self.dirs, &self.layer)
+    }
+
+    fn index(&mut self) -> Vec<IndexEntry> {
+        self.dirs.index(self.namespace)
     }
 
     fn remount(&mut self) -> Result<(), Errno> {
@@ -344,6 +359,10 @@ impl System for HandOver {
 
     fn upper(&mut self) -> TreeSnapshot {
         self.now().upper()
+    }
+
+    fn index(&mut self) -> Vec<IndexEntry> {
+        self.now().index()
     }
 
     fn remount(&mut self) -> Result<(), Errno> {

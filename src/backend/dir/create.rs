@@ -60,7 +60,7 @@ pub(super) fn create(
             .child(name, stat::key(found), new.kind.file_type());
         Ok(node)
     };
-    if dir.key == w.work_key {
+    if w.stages_in(dir.key) {
         let _gates = change_names(dir, dir);
         let found = make(tree, w, fd.as_fd(), name, new)?;
         return node_of(&found);

@@ -104,6 +104,15 @@ impl Writable {
             rename_whiteout: true,
         }
     }
+
+    /// True for the directories in which nobody but this process looks: the staging directory and the
+    /// index.
+    pub(super) fn stages_in(&self, dir: Key) -> bool {
+        dir == self.work_key
+            || lock(&self.index)
+                .as_ref()
+                .is_some_and(|(_, key)| *key == dir)
+    }
 }
 
 /// Where a node is.

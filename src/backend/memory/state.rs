@@ -297,11 +297,13 @@ impl State {
     }
 
     /// Leaves only what a layer has when it is opened: nothing unnamed, nothing in the work
-    /// directory but the mark `incompat`, if there is anything in it. Costs what there is to sweep.
+    /// directory but the mark `incompat`, if there is anything in it, nothing temporary in the index.
+    /// Costs what there is to sweep.
     pub(super) fn sweep(&mut self, handles: &Handles, now: Timestamp) {
         for ino in std::mem::take(&mut self.orphans) {
             self.inodes.remove(&ino);
         }
+        self.sweep_index(handles, now);
         let mark = self.mark();
         let mut dirs = vec![WORK];
         while let Some(dir) = dirs.pop() {
@@ -346,6 +348,31 @@ impl State {
         let entry = *self.dir(WORK).ok()?.entries.get(&name)?;
         let marks = self.dir(entry.ino).ok()?;
         (!marks.entries.is_empty()).then_some((name, entry))
+    }
+
+    /// Moves what is temporary in the index to the work directory.
+    fn sweep_index(&mut self, handles: &Handles, now: Timestamp) {
+        let Some(index) = self.index else { return };
+        let temporary = |name: &&Name| name.as_bytes().starts_with(b"#");
+        let names: Vec<Name> = match self.dir(index) {
+            Ok(dir) => dir.entries.keys().filter(temporary).cloned().collect(),
+            Err(_) => return,
+        };
+        for name in names {
+            let Ok(Some(entry)) = self.entry(index, &name) else {
+                continue;
+            };
+            // The index is a directory, so is the work directory, and the entry was just found.
+            let _ = self.take(index, &name, now);
+            match self.entry(WORK, &name) {
+                Ok(None) => {
+                    let _ = self.put(WORK, &name, entry, now);
+                }
+                _ => {
+                    let _ = self.drop_link(entry.ino, handles, now);
+                }
+            }
+        }
     }
 }
 

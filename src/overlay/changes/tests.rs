@@ -234,3 +234,22 @@ fn deep_removals_need_no_stack() {
     let stack = overlay(layer().whiteout("d"), vec![layer().dir(path, 0o755)]);
     assert_eq!(stack.changes().unwrap().len(), 3000);
 }
+
+/// A hard link that the index has is changed under all its names, also under those that the upper does
+/// not have.
+#[test]
+fn r263_names_that_only_the_index_knows_are_changed_too() {
+    let low = || {
+        let clock = ManualClock::new(Timestamp::new(1_000, 0));
+        let builder = MemLayer::builder().clock(Arc::new(clock)).file("a", "1");
+        let builder = builder.file("d/e/keep", "1").dir("d/e/f", 0o755);
+        builder.hard_link("a", "d/e/b").build().unwrap()
+    };
+    let stack = LayerStack::from_top([low()]).unwrap();
+    let options = OverlayOptions::new().index(true);
+    let union = crate::Overlay::with_options(&stack, MemLayer::new(), options).unwrap();
+    assert_eq!(union.changes().unwrap(), []);
+    union.write("/a", "changed").unwrap();
+    let changed = union.changes().unwrap();
+    assert_eq!(lines(&changed), ["Modified /a", "Modified /d/e/b"]);
+}

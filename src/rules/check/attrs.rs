@@ -72,7 +72,7 @@ pub(crate) fn meaningless(attr: OverlayAttr, value: &[u8], at: Place) -> Option<
         OverlayAttr::Impure if !dir => Some("only directories are impure"),
         OverlayAttr::Impure if value != b"y" => Some("the value is not `y`"),
         OverlayAttr::Nlink if dir => Some("link counts of directories are not kept"),
-        OverlayAttr::Nlink if !at.indexed && super::index::parse_nlink(value).is_none() => {
+        OverlayAttr::Nlink if !at.indexed && crate::rules::index::parse_nlink(value).is_none() => {
             Some("the value is no link count")
         }
         OverlayAttr::Upper => Some("it belongs to entries of the index"),

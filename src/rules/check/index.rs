@@ -2,72 +2,7 @@
 
 use super::kind::FindingKind;
 use crate::meta::FileType;
-use crate::rules::origin::{self, Decoded, Origin};
-
-/// Longest link count that the kernel reads, in bytes.
-const NLINK_BYTES_MAX: usize = 12;
-
-/// The origin that an entry's name tells: the value in hexadecimal digits.
-pub(crate) fn parse_name(name: &[u8]) -> Option<(Vec<u8>, Origin)> {
-    let digit = |b: u8| {
-        char::from(b)
-            .to_digit(16)
-            .and_then(|d| u8::try_from(d).ok())
-    };
-    // An odd last digit is not looked at.
-    let raw: Option<Vec<u8>> = name
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .map(|[a, b]| Some(digit(*a)? << 4 | digit(*b)?))
-        .collect();
-    let raw = raw?;
-    match origin::decode(&raw) {
-        Decoded::Known(origin) => Some((raw, origin)),
-        Decoded::Unknown | Decoded::Malformed => None,
-    }
-}
-
-/// The name of the entry for an object with this origin.
-pub(crate) fn entry_name(origin: &[u8]) -> Vec<u8> {
-    let mut name = Vec::with_capacity(origin.len() * 2);
-    for b in origin {
-        for nibble in [b >> 4, b & 15] {
-            name.push(char::from_digit(u32::from(nibble), 16).map_or(b'0', |c| c as u8));
-        }
-    }
-    name
-}
-
-/// What a recorded link count counts from.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Base {
-    /// The links of the upper file.
-    Upper,
-    /// Those of the lower file.
-    Lower,
-}
-
-/// Parses the attribute `nlink`: `U` or `L`, a sign, a number (rule R258).
-pub(crate) fn parse_nlink(value: &[u8]) -> Option<(Base, i64)> {
-    let (base, rest) = match value {
-        _ if value.len() > NLINK_BYTES_MAX => return None,
-        [b'U', rest @ ..] => (Base::Upper, rest),
-        [b'L', rest @ ..] => (Base::Lower, rest),
-        _ => return None,
-    };
-    if !matches!(rest, [b'+' | b'-', b'0'..=b'9', ..]) {
-        return None;
-    }
-    let number: i32 = std::str::from_utf8(rest).ok()?.parse().ok()?;
-    Some((base, i64::from(number)))
-}
-
-/// The value that records a link count of `nlink`, relative to the `upper` links of the file.
-pub(crate) fn nlink_value(nlink: u64, upper: u64) -> Vec<u8> {
-    let difference = i128::from(nlink) - i128::from(upper);
-    format!("U{difference:+}").into_bytes()
-}
+use crate::rules::index::{Recorded, recorded, union_nlink};
 
 /// What the origin in an entry's name leads to.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -129,25 +64,27 @@ fn whiteout(target: Target) -> Option<FindingKind> {
 }
 
 fn directory(e: &Entry) -> Option<FindingKind> {
-    match (&e.upper, e.target) {
-        (UpperDir::Absent, _) => Some(FindingKind::IndexStale),
-        (UpperDir::Gone, _) => Some(FindingKind::IndexOrphan),
-        (UpperDir::Records(None), _) => Some(FindingKind::IndexWithoutOrigin),
-        (UpperDir::Records(Some(origin)), _) if *origin != e.name => {
-            Some(FindingKind::IndexMismatch)
-        }
-        (_, Target::Found { file_type, .. }) if !file_type.is_dir() => {
+    let origin = match &e.upper {
+        UpperDir::Absent => return Some(FindingKind::IndexStale),
+        UpperDir::Gone => return Some(FindingKind::IndexOrphan),
+        UpperDir::Records(origin) => recorded(origin.as_deref(), &e.name),
+        UpperDir::Unknown => Recorded::Same,
+    };
+    match (origin, e.target) {
+        (Recorded::Nothing, _) => Some(FindingKind::IndexWithoutOrigin),
+        (Recorded::Other, _) => Some(FindingKind::IndexMismatch),
+        (Recorded::Same, Target::Found { file_type, .. }) if !file_type.is_dir() => {
             Some(FindingKind::IndexOfOtherType)
         }
-        _ => None,
+        (Recorded::Same, _) => None,
     }
 }
 
 fn file(e: &Entry, file_type: FileType) -> Option<FindingKind> {
-    match &e.origin {
-        None => return Some(FindingKind::IndexWithoutOrigin),
-        Some(origin) if *origin != e.name => return Some(FindingKind::IndexMismatch),
-        Some(_) => {}
+    match recorded(e.origin.as_deref(), &e.name) {
+        Recorded::Nothing => return Some(FindingKind::IndexWithoutOrigin),
+        Recorded::Other => return Some(FindingKind::IndexMismatch),
+        Recorded::Same => {}
     }
     let (nlink, visible) = match e.target {
         Target::Unknown => return None,
@@ -159,21 +96,18 @@ fn file(e: &Entry, file_type: FileType) -> Option<FindingKind> {
         }
         Target::Found { nlink, visible, .. } => (nlink, visible),
     };
-    let recorded = e.nlink_attr.as_deref().and_then(parse_nlink);
-    let union = recorded.map(|(base, difference)| match base {
-        Base::Upper => i128::from(e.nlink) + i128::from(difference),
-        Base::Lower => i128::from(nlink) + i128::from(difference),
-    });
+    let union = union_nlink(e.nlink_attr.as_deref(), e.nlink, nlink);
     // One link of the upper file is the entry itself.
     let names = e.nlink.saturating_sub(1);
     match union {
-        _ if names == 0 && union.is_none_or(|n| n <= 0) => Some(FindingKind::IndexOrphan),
+        None if names == 0 => Some(FindingKind::IndexOrphan),
+        // Of a file with one name no count is kept.
+        _ if nlink == 1 => None,
         None => Some(FindingKind::NlinkMalformed),
+        // Names of the lower file may lie where nobody sees them; all of them count.
         Some(union) => {
-            let least = i128::from(names) + i128::from(visible);
-            // Names of the lower file may lie where nobody sees them; all of them count.
-            let most = i128::from(names) + i128::from(nlink);
-            (union < least.max(1) || union > most).then_some(FindingKind::NlinkWrong)
+            let possible = names.saturating_add(visible)..=names.saturating_add(nlink);
+            (!possible.contains(&union)).then_some(FindingKind::NlinkWrong)
         }
     }
 }
@@ -187,48 +121,21 @@ mod tests {
     )]
     use super::*;
     use crate::backend::FileHandle;
+    use crate::rules::origin::{self, Origin};
 
-    fn origin() -> Vec<u8> {
+    fn of_inode(ino: u8) -> Vec<u8> {
         origin::encode(&Origin {
             uuid: [7; 16],
             handle: FileHandle {
                 kind: 1,
-                bytes: vec![1, 2, 3, 4],
+                bytes: vec![ino, 2, 3, 4],
             },
             upper: false,
         })
     }
 
-    #[test]
-    fn r262_names_are_origins_in_hexadecimal() {
-        let raw = origin();
-        let name = entry_name(&raw);
-        assert!(name.starts_with(b"00fb19"));
-        assert_eq!(parse_name(&name).unwrap().0, raw);
-        assert_eq!(parse_name(&name.to_ascii_uppercase()).unwrap().0, raw);
-        for bad in [&b"00fb"[..], b"x", &name[..40], &[b'0'; 60]] {
-            assert!(parse_name(bad).is_none(), "{}", bad.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn r258_link_counts() {
-        assert_eq!(parse_nlink(b"U+1"), Some((Base::Upper, 1)));
-        assert_eq!(parse_nlink(b"L-12"), Some((Base::Lower, -12)));
-        for bad in [
-            &b""[..],
-            b"U1",
-            b"+1",
-            b"U+",
-            b"U+1x",
-            b"U+99999999999999",
-            b"U+-1",
-        ] {
-            assert_eq!(parse_nlink(bad), None, "{}", bad.escape_ascii());
-        }
-        assert_eq!(nlink_value(3, 2), b"U+1");
-        assert_eq!(nlink_value(2, 3), b"U-1");
-        assert_eq!(parse_nlink(&nlink_value(2, 2)), Some((Base::Upper, 0)));
+    fn origin() -> Vec<u8> {
+        of_inode(1)
     }
 
     fn entry() -> Entry {
@@ -261,6 +168,10 @@ mod tests {
         );
         assert_eq!(
             with(&|e| e.origin = Some(vec![1])),
+            Some(FindingKind::IndexWithoutOrigin)
+        );
+        assert_eq!(
+            with(&|e| e.origin = Some(of_inode(9))),
             Some(FindingKind::IndexMismatch)
         );
         assert_eq!(
@@ -280,6 +191,7 @@ mod tests {
             ("U+0", None),
             ("L+1", None),
             ("U-1", Some(FindingKind::NlinkWrong)),
+            ("U-9", Some(FindingKind::NlinkMalformed)),
             ("U+1", None),
             ("U+2", Some(FindingKind::NlinkWrong)),
         ] {
@@ -316,7 +228,7 @@ mod tests {
         assert_eq!(of(UpperDir::Absent), Some(FindingKind::IndexStale));
         assert_eq!(of(UpperDir::Gone), Some(FindingKind::IndexOrphan));
         assert_eq!(
-            of(UpperDir::Records(Some(vec![0]))),
+            of(UpperDir::Records(Some(of_inode(9)))),
             Some(FindingKind::IndexMismatch)
         );
     }
