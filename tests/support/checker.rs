@@ -8,7 +8,7 @@ use layerstack::backend::LayerBackend;
 use layerstack::backend::memory::MemLayer;
 use layerstack::check::{Check, FindingKind, Report};
 use layerstack::testing::{Case, LayerSpec, NodeSpec};
-use layerstack::{DirLayerOptions, LayerId, XattrNamespace};
+use layerstack::{DirLayerOptions, LayerId, OverlayAttr, XattrNamespace};
 
 use super::options::overlay_options;
 use super::system::{Dirs, Stack};
@@ -55,6 +55,15 @@ pub fn excuses(dirs: &Dirs, stack: &Stack) -> Excused {
         excused.append(&mut found(&below));
         below.lowers.remove(0);
     }
+    if excused.contains("redirect") {
+        // What shows in two places is copied up in one, or in both.
+        excused.extend(["origin-uncovered", "origin-duplicate"]);
+    }
+    if excused.contains("origin-missing") {
+        // The kernel stores it when it looks a directory up, and does not count it as a copy before the
+        // next mount.
+        excused.insert("impure-missing");
+    }
     excused
 }
 
@@ -63,22 +72,25 @@ pub fn accusations(dirs: &Dirs, stack: &Stack, excused: &Excused) -> Vec<String>
     let report = check(dirs, stack);
     let findings = report.findings().iter();
     findings
-        .filter(|f| !excused.contains(group(f.kind)) && !is_left_by_the_kernel(f.kind))
+        .filter(|f| !excused.contains(group(f.kind)) && !is_left_on_purpose(f.kind, stack))
         .map(ToString::to_string)
         .collect()
 }
 
-/// A mark that is not needed any more stays until the kernel next lists the directory (rule R108), and
-/// users may set attributes of the other namespace.
-fn is_left_by_the_kernel(kind: FindingKind) -> bool {
-    matches!(
-        kind,
-        FindingKind::ImpureSuperfluous | FindingKind::NamespaceMixed
-    )
+/// A mark that is not needed any more stays until the kernel next lists the directory (rule R108), users
+/// may set attributes of the other namespace, and a volatile mount leaves its mark (rule R045).
+fn is_left_on_purpose(kind: FindingKind, stack: &Stack) -> bool {
+    let volatile = |o: &String| o == "volatile" || o == "fsync=volatile";
+    match kind {
+        FindingKind::ImpureSuperfluous | FindingKind::NamespaceMixed => true,
+        FindingKind::VolatileMark => stack.options.iter().any(volatile),
+        _ => false,
+    }
 }
 
 /// Takes out of a case's layers whatever the checker finds in them, so that nothing is excused.
 pub fn tidy(case: &mut Case, namespace: XattrNamespace) {
+    let mut last = None;
     for _ in 0..100 {
         let write = |spec: &LayerSpec| -> Arc<dyn LayerBackend> {
             let layer = MemLayer::with_namespace(namespace);
@@ -93,6 +105,7 @@ pub fn tidy(case: &mut Case, namespace: XattrNamespace) {
         if report.findings().is_empty() {
             return;
         }
+        let before = case.clone();
         for finding in report.findings() {
             let spec = match finding.layer {
                 Some(LayerId::Lower(i)) => case.lowers.get_mut(i),
@@ -106,8 +119,22 @@ pub fn tidy(case: &mut Case, namespace: XattrNamespace) {
                 None => spec.clone().with("/", NodeSpec::dir()),
             };
         }
+        if case.lowers == before.lowers && case.upper == before.upper {
+            // It is somewhere else in its layer: redirects led to it.
+            case.lowers.iter_mut().for_each(without_redirects);
+        }
+        last = Some(report.to_string());
     }
-    panic!("this cannot be tidied: {case:?}");
+    panic!("this cannot be tidied: {last:?}\n{case:?}");
+}
+
+fn without_redirects(spec: &mut LayerSpec) {
+    let redirected = |node: &NodeSpec| node.overlay.contains_key(&OverlayAttr::Redirect);
+    let paths = spec.nodes().iter().filter(|(_, node)| redirected(node));
+    let paths: Vec<PathBuf> = paths.map(|(path, _)| path.clone()).collect();
+    for path in paths {
+        *spec = spec.clone().without(path);
+    }
 }
 
 impl Dirs {

@@ -100,9 +100,9 @@ fn file(e: &Entry, file_type: FileType) -> Option<FindingKind> {
     // One link of the upper file is the entry itself.
     let names = e.nlink.saturating_sub(1);
     match union {
-        None if names == 0 => Some(FindingKind::IndexOrphan),
-        // Of a file with one name no count is kept.
+        // Of a file with one name no count is kept, and the kernel leaves its entry to the next mount.
         _ if nlink == 1 => None,
+        None if names == 0 => Some(FindingKind::IndexOrphan),
         None => Some(FindingKind::NlinkMalformed),
         // Names of the lower file may lie where nobody sees them; all of them count.
         Some(union) => {
@@ -198,6 +198,15 @@ mod tests {
             let found = with(&|e| e.nlink_attr = Some(value.as_bytes().to_vec()));
             assert_eq!(found, expected, "{value}");
         }
+        let one_name = Target::Found {
+            file_type: FileType::Regular,
+            nlink: 1,
+            visible: 0,
+        };
+        assert_eq!(
+            with(&|e| (e.nlink, e.nlink_attr, e.target) = (1, None, one_name)),
+            None
+        );
         assert_eq!(
             with(&|e| e.file_type = None),
             Some(FindingKind::IndexOfOtherType),
