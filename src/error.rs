@@ -15,7 +15,8 @@ use crate::rules::config::conflict::OptionConflict;
 pub enum LayerId {
     /// The writable layer.
     Upper,
-    /// A read-only layer; 0 is the topmost, the kernel's leftmost in `lowerdir=`.
+    /// A read-only layer; 0 is the topmost, the kernel's leftmost in `lowerdir=`. Data-only layers
+    /// count on after the others.
     Lower(usize),
     /// The work directory beside the upper.
     Work,

@@ -23,6 +23,8 @@ mod callers;
 mod copy_up;
 #[path = "rules/create.rs"]
 mod create;
+#[path = "rules/datalayers.rs"]
+mod datalayers;
 #[path = "rules/digests.rs"]
 mod digests;
 #[path = "rules/durability.rs"]

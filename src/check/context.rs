@@ -5,22 +5,29 @@ use std::sync::Arc;
 use crate::backend::{
     BackendError, Capabilities, Entry, FileHandle, FsIdentity, LayerBackend, NodeRef,
 };
+use crate::errno::Errno;
 use crate::error::{LayerId, Result};
 use crate::meta::{FileType, Metadata, StatFs};
-use crate::overlay::core::{Core, Res};
+use crate::overlay::core::{Core, Fail, Res};
 use crate::overlay::inode::{Inode, Object, Place, State};
+use crate::overlay::lookup::Seen;
 use crate::overlay::options::OverlayOptions;
+use crate::overlay::stack::Layers;
 use crate::path::Name;
 use crate::rules::Features;
 use crate::rules::check::hints::Recorded;
 use crate::rules::config::{Fsync, RedirectDir, UuidMode};
 use crate::rules::index;
 use crate::rules::origin::{self, Decoded};
+use crate::rules::redirect;
+use crate::rules::resolve::Observed;
 use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
 /// The stack, opened for looking: nothing here writes.
 pub(super) struct Context {
     pub(super) lowers: Vec<Arc<dyn LayerBackend>>,
+    /// Data-only layers.
+    data: Vec<Arc<dyn LayerBackend>>,
     pub(super) upper: Option<Arc<dyn LayerBackend>>,
     /// As a mount with the user's options shows it, without its index.
     pub(super) mounted: Arc<Core>,
@@ -90,25 +97,26 @@ pub(super) struct ObjectKey {
 }
 
 impl Context {
-    /// Opens the layers as a stack. `work`: the work directory as a layer, where the upper was not
-    /// opened with it.
+    /// Opens the layers as a stack.
     ///
     /// # Errors
     /// Why these layers make no stack.
-    pub(super) fn open(
-        lowers: &[Arc<dyn LayerBackend>],
-        upper: Option<&Arc<dyn LayerBackend>>,
-        options: &OverlayOptions,
-    ) -> Result<Context> {
-        let view = upper.map(|upper| Arc::new(ReadOnly(upper.clone())) as Arc<dyn LayerBackend>);
-        let open = |options| Core::new(lowers.to_vec(), view.clone(), options);
+    pub(super) fn open(layers: &Layers, options: &OverlayOptions) -> Result<Context> {
+        let read_only = |upper: &Arc<dyn LayerBackend>| -> Arc<dyn LayerBackend> {
+            Arc::new(ReadOnly(upper.clone()))
+        };
+        let view = Layers {
+            upper: layers.upper.as_ref().map(read_only),
+            ..layers.clone()
+        };
+        let open = |options| Core::new(view.clone(), options);
         // Neither is anything a union does when it is opened: an identity, a mark.
         let uuid = match options.requested.uuid {
             Some(UuidMode::Off) => UuidMode::Off,
             _ => UuidMode::Null,
         };
         let quiet = options.clone().uuid(uuid).fsync(Fsync::Auto);
-        let features = Core::features_of(lowers, view.as_ref(), &quiet)?;
+        let features = Core::features_of(&view, &quiet)?;
         // The index decides nothing about which names exist, and is judged by itself.
         let asked = quiet.index(false).nfs_export(false);
         let all = asked.clone().redirect_dir(RedirectDir::On).metacopy(true);
@@ -116,8 +124,9 @@ impl Context {
         // Where attributes are nobody's to vouch for, nothing is followed (rules R029, R032).
         let core = open(all).unwrap_or_else(|_| mounted.clone());
         Ok(Context {
-            lowers: lowers.to_vec(),
-            upper: upper.cloned(),
+            lowers: layers.lowers.clone(),
+            data: layers.data.clone(),
+            upper: layers.upper.clone(),
             mounted,
             core,
             features,
@@ -166,7 +175,7 @@ impl Context {
     /// The layer with this number.
     pub(super) fn layer(&self, id: LayerId) -> Option<&Arc<dyn LayerBackend>> {
         match id {
-            LayerId::Lower(i) => self.lowers.get(i),
+            LayerId::Lower(i) => self.lowers.iter().chain(&self.data).nth(i),
             LayerId::Upper | LayerId::Work => self.upper.as_ref(),
         }
     }
@@ -175,7 +184,25 @@ impl Context {
     /// itself refuses a directory that it has met elsewhere (rule R169).
     pub(super) fn peek(&self, dir: &Arc<Inode>, name: &Name) -> Res<Option<Peeked>> {
         let _tree = self.core.read();
-        let (lookup, found) = self.core.lookup_layers(dir, name, &mut |_| {})?;
+        let mut taken = Vec::new();
+        let mut see = |seen: Seen<'_>| {
+            if let (Observed::Take, Some(Entry::Node(node, _))) = (seen.observed, seen.entry) {
+                taken.push((seen.layer, node.clone()));
+            }
+        };
+        let answer = self.core.lookup_layers(dir, name, &mut see);
+        let (lookup, found) = answer.map_err(|fail| {
+            // A redirect out of the tree is refused by the layer that is asked for it, and is in another.
+            let bearer = taken.iter().rfind(|(_, node)| leads_out(node));
+            let refused = fail.errno == Errno::EACCES && fail.rule == Some("R162");
+            match bearer.filter(|_| refused) {
+                Some((layer, _)) => Fail {
+                    layer: Some(*layer),
+                    ..fail
+                },
+                None => fail,
+            }
+        })?;
         let Some(made) = found else { return Ok(None) };
         let object = Object::new(self.core.new_id(), made.real.file_type, made.state.clone());
         let place = Place::At(dir.clone(), name.clone());
@@ -190,7 +217,7 @@ impl Context {
     pub(super) fn is_refused(&self, dir: &Arc<Inode>, name: &Name) -> bool {
         let _tree = self.mounted.read();
         let answer = self.mounted.lookup_layers(dir, name, &mut |_| {});
-        answer.is_err_and(|fail| fail.errno == crate::Errno::EPERM)
+        answer.is_err_and(|fail| fail.errno == Errno::EPERM)
     }
 
     /// What the recorded `origin` of an upper object of type `wanted` turns out to be.
@@ -307,6 +334,13 @@ fn directory(root: &NodeRef, name: &str) -> std::result::Result<Option<NodeRef>,
         Some(Entry::Node(node, meta)) if meta.is_dir() => Ok(Some(node)),
         _ => Ok(None),
     }
+}
+
+/// True if a redirect leads out of the tree.
+fn leads_out(node: &NodeRef) -> bool {
+    let value = attr_of(node, OverlayAttr::Redirect).unwrap_or_default();
+    let parsed = redirect::parse(&value);
+    parsed.is_ok_and(|r| r.parts.contains(&Err(Errno::EACCES)))
 }
 
 /// The raw value of an overlay attribute, where it can be read.

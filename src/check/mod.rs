@@ -70,6 +70,7 @@ use self::walk::{WalkOptions, Walker};
 use crate::backend::LayerBackend;
 use crate::error::LayerId;
 use crate::overlay::options::OverlayOptions;
+use crate::overlay::stack::Layers;
 use crate::rules::check::limits;
 
 pub use self::finding::{Finding, Remedy};
@@ -82,8 +83,7 @@ pub use crate::rules::check::kind::{FindingKind, Severity};
 #[derive(Clone)]
 #[must_use = "nothing is checked before `run`"]
 pub struct Check {
-    lowers: Vec<Arc<dyn LayerBackend>>,
-    upper: Option<Arc<dyn LayerBackend>>,
+    layers: Layers,
     work: Option<Arc<dyn LayerBackend>>,
     options: OverlayOptions,
     option_bytes: Option<usize>,
@@ -94,8 +94,7 @@ pub struct Check {
 impl fmt::Debug for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Check")
-            .field("lowers", &self.lowers.len())
-            .field("upper", &self.upper.is_some())
+            .field("layers", &self.layers)
             .field("work", &self.work.is_some())
             .field("options", &self.options)
             .finish_non_exhaustive()
@@ -109,13 +108,12 @@ impl Check {
     where
         B: LayerBackend + 'static,
     {
-        let lowers = lowers
-            .into_iter()
-            .map(|l| Arc::new(l) as Arc<dyn LayerBackend>)
-            .collect();
         Check {
-            lowers,
-            upper: None,
+            layers: Layers {
+                upper: None,
+                lowers: shared(lowers),
+                data: Vec::new(),
+            },
             work: None,
             options: OverlayOptions::default(),
             option_bytes: None,
@@ -124,10 +122,20 @@ impl Check {
         }
     }
 
+    /// With these data-only layers below, the first to be asked first
+    /// ([`LayerStack::with_data_layers`](crate::LayerStack::with_data_layers)).
+    pub fn data_layers<B>(mut self, layers: impl IntoIterator<Item = B>) -> Self
+    where
+        B: LayerBackend + 'static,
+    {
+        self.layers.data = shared(layers);
+        self
+    }
+
     /// With this layer on top. A writable one brings its staging directory and index along and can be
     /// repaired; a read-only one is only looked at.
     pub fn upper(mut self, upper: impl LayerBackend + 'static) -> Self {
-        self.upper = Some(Arc::new(upper));
+        self.layers.upper = Some(Arc::new(upper));
         self
     }
 
@@ -158,7 +166,8 @@ impl Check {
         self
     }
 
-    /// The seals that the lowers are to have, topmost first; `None` for one without.
+    /// The seals that the lowers are to have, topmost first, then those of data-only layers; `None` for
+    /// one without.
     pub fn seals(mut self, seals: impl IntoIterator<Item = Option<Seal>>) -> Self {
         self.seals = seals.into_iter().collect();
         self
@@ -171,7 +180,7 @@ impl Check {
         let mut seen = Seen::default();
         self.limits(&mut out);
         self.verify_seals(&mut out);
-        let opened = Context::open(&self.lowers, self.upper.as_ref(), &self.options);
+        let opened = Context::open(&self.layers, &self.options);
         let mut cx = match opened {
             Ok(cx) => cx,
             Err(e) => {
@@ -202,7 +211,7 @@ impl Check {
     }
 
     fn limits(&self, out: &mut Findings) {
-        let layers = self.lowers.len();
+        let layers = self.layers.lowers.len() + self.layers.data.len();
         if let Some(kind) = limits::layers(layers) {
             let found = Found::new(kind, None, "/").detail(format!("{layers} lower layers"));
             out.add(found.no_remedy("fewer layers are needed"));
@@ -213,7 +222,7 @@ impl Check {
             let found = Found::new(kind, None, "/").detail(format!("{bytes} bytes"));
             out.add(found.no_remedy("fsconfig(2) takes each path by itself"));
         }
-        if let Some(stat) = self.upper.as_ref().and_then(|u| u.statfs().ok())
+        if let Some(stat) = self.layers.upper.as_ref().and_then(|u| u.statfs().ok())
             && let Some(kind) = limits::inodes(stat.files, stat.files_free)
         {
             let detail = format!("{} of {} are free", stat.files_free, stat.files);
@@ -223,7 +232,8 @@ impl Check {
     }
 
     fn verify_seals(&self, out: &mut Findings) {
-        for (i, (layer, seal)) in self.lowers.iter().zip(&self.seals).enumerate() {
+        let layers = self.layers.lowers.iter().chain(&self.layers.data);
+        for (i, (layer, seal)) in layers.zip(&self.seals).enumerate() {
             let (id, root) = (LayerId::Lower(i), Path::new("/"));
             let Some(seal) = seal else { continue };
             match Seal::of(layer, seal.depth()) {
@@ -240,4 +250,13 @@ impl Check {
             }
         }
     }
+}
+
+fn shared<B: LayerBackend + 'static>(
+    layers: impl IntoIterator<Item = B>,
+) -> Vec<Arc<dyn LayerBackend>> {
+    let layers = layers.into_iter();
+    layers
+        .map(|l| Arc::new(l) as Arc<dyn LayerBackend>)
+        .collect()
 }

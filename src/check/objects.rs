@@ -16,7 +16,7 @@ use crate::overlay::inode::State;
 use crate::rules::check::attrs::{self, Class, Place};
 use crate::rules::check::hints;
 use crate::rules::check::kind::FindingKind;
-use crate::rules::redirect::{self, REDIRECT_BYTES_MAX, Redirect};
+use crate::rules::redirect::{self, REDIRECT_BYTES_MAX};
 use crate::rules::whiteout::{Opacity, opacity};
 use crate::xattr_name::OverlayAttr;
 
@@ -139,12 +139,6 @@ impl Walker<'_> {
     ) {
         let upper = layer == LayerId::Upper;
         let opaque = opacity(attrs.get(OverlayAttr::Opaque)) == Opacity::Opaque;
-        let parsed = redirect::parse(value);
-        if matches!(parsed, Ok(Redirect::Absolute(_))) && value.len() > REDIRECT_BYTES_MAX {
-            let found = Found::new(FindingKind::RedirectTooLong, layer, path);
-            let found = found.detail(format!("{} bytes", value.len()));
-            self.out.add(found.no_remedy("it still leads somewhere"));
-        }
         if opaque {
             let mut found = Found::new(FindingKind::RedirectIgnored, layer, path);
             if upper {
@@ -161,6 +155,12 @@ impl Walker<'_> {
             self.out.add(found.detail(shown(value)));
             return;
         };
+        let absolute = redirect::parse(value).is_ok_and(|r| r.absolute);
+        if absolute && value.len() > REDIRECT_BYTES_MAX {
+            let found = Found::new(FindingKind::RedirectTooLong, layer, path);
+            let found = found.detail(format!("{} bytes", value.len()));
+            self.out.add(found.no_remedy("it still leads somewhere"));
+        }
         let Ok(meta) = below_node.metadata() else {
             return;
         };
@@ -341,7 +341,15 @@ impl Walker<'_> {
             self.out
                 .add(found.no_remedy("a mount with metacopy=on shows it"));
         }
-        let (Some(lower), Some(data)) = (state.lowers.first(), state.lowers.last()) else {
+        let data = match self.cx.core.data_node(&state) {
+            Ok((node, layer)) => (layer, node),
+            // In data-only layers data are looked for late.
+            Err(_) => {
+                self.no_data(object, object.layer.id, &path);
+                return false;
+            }
+        };
+        let Some(lower) = state.lowers.first() else {
             return false;
         };
         if object.layer.id != LayerId::Upper {
@@ -368,7 +376,6 @@ impl Walker<'_> {
             },
             meta,
         };
-        let data = (LayerId::Lower(data.layer), data.node.clone());
         self.shares(object, &lower, index_ino, Some(data), origin.is_some()) && origin.is_some()
     }
 

@@ -88,8 +88,7 @@ impl MountOptions {
     ///
     /// # Errors
     /// As [`DirLayer::open_lower`], [`DirLayer::open_upper`] and [`Overlay::with_options`]; `EINVAL`
-    /// without a lower layer (rule R003) or for an upper without work directory (R006); `EOPNOTSUPP`
-    /// for data-only layers.
+    /// without a lower layer (rules R003, R005) or for an upper without work directory (R006).
     ///
     /// # Effects
     /// Those of [`DirLayer::open_upper`], also for a read-only union that has an upper.
@@ -104,21 +103,18 @@ impl MountOptions {
     pub fn open_with(&self, base: OverlayOptions) -> Result<Overlay> {
         let options = self.on_top_of(base);
         self.check_layers()?;
-        if let Some(data) = self.data_lowers.first() {
-            let layer = LayerId::Lower(self.lowers.len());
-            let detail = "data-only layers cannot be opened";
-            let errno = Errno::EOPNOTSUPP;
-            return Err(Error::config(OP, data, errno, layer, detail).with_rule("R022"));
-        }
         let dirs = DirLayerOptions::new().namespace(self.namespace());
         let lowers = self.lowers.iter().map(|path| dirs.open_lower(path));
         let lowers = lowers.collect::<Result<Vec<DirLayer>>>()?;
+        let data = self.data_lowers.iter().map(|path| dirs.open_lower(path));
+        let data = data.collect::<Result<Vec<DirLayer>>>()?;
+        let stack = LayerStack::from_top(lowers)?.with_data_layers(data)?;
         match (&self.upper, &self.work) {
             (Some(upper), Some(work)) => {
                 let upper = dirs.open_upper(upper, work)?;
-                Overlay::with_options(&LayerStack::from_top(lowers)?, upper, options)
+                Overlay::with_options(&stack, upper, options)
             }
-            _ => Overlay::read_only(&LayerStack::from_top(lowers)?.with_options(options)?),
+            _ => Overlay::read_only(&stack.with_options(options)?),
         }
     }
 }

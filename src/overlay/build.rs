@@ -12,7 +12,7 @@ use crate::overlay::inode::{Inode, Lower, Place as InodePlace};
 use crate::path::Name;
 use crate::rules::copy_up::{self, Data};
 use crate::rules::index::{self, Linked, Relative, nlink_value};
-use crate::rules::plan::{Obj, Place, Plan, Role, Step};
+use crate::rules::plan::{Obj, Place, Plan, PlannedStep, Role, Step};
 use crate::rules::xattr;
 use crate::xattr_name::{OverlayAttr, XattrName};
 
@@ -444,7 +444,8 @@ impl<'a> Build<'a> {
     pub(crate) fn finish(mut self) -> Prepared {
         let steps = std::mem::take(&mut self.plan.steps);
         let mut order: Vec<usize> = (0..steps.len()).collect();
-        order.sort_by_key(|i| steps.get(*i).is_some_and(|s| s.role == Role::CleanUp));
+        let last = |s: &PlannedStep| matches!(s.role, Role::CleanUp | Role::Unmark);
+        order.sort_by_key(|i| steps.get(*i).is_some_and(last));
         let mut new_index = vec![0; steps.len()];
         for (new, old) in order.iter().enumerate() {
             if let Some(slot) = new_index.get_mut(*old) {

@@ -16,7 +16,7 @@ use crate::meta::FileType;
 use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::inode::Inode;
 use crate::overlay::peek::Peeked;
-use crate::overlay::stack::LayerStack;
+use crate::overlay::stack::{LayerStack, Layers};
 use crate::path::{Name, join};
 use crate::rules::change::{ChangeKind, judge};
 
@@ -71,8 +71,11 @@ impl LayerStack {
         if core.upper.is_none() {
             return Ok(Vec::new());
         }
-        let lowers = core.lowers.iter().map(|l| l.backend.clone()).collect();
-        let below = Core::new(lowers, None, core.options.clone())?;
+        let lowers = Layers {
+            upper: None,
+            ..core.layers()
+        };
+        let below = Core::new(lowers, core.options.clone())?;
         let indexed = core.has_entries().map_err(|e| e.into_error(OP, "/"))?;
         let mut differ = Differ {
             indexed,

@@ -28,6 +28,7 @@ use crate::overlay::meter::Meter;
 use crate::overlay::objects::Objects;
 use crate::overlay::open::Roots;
 use crate::overlay::options::OverlayOptions;
+use crate::overlay::stack::Layers;
 use crate::overlay::watch::Watchers;
 use crate::path::Name;
 use crate::rules::Features;
@@ -140,6 +141,13 @@ pub(crate) struct LowerLayer {
     pub(crate) has_xattr_whiteouts: AtomicBool,
 }
 
+/// A layer that has only data.
+#[derive(Debug)]
+pub(crate) struct DataLayer {
+    pub(crate) layer: LowerLayer,
+    pub(crate) root: NodeRef,
+}
+
 /// One caller's view of a union: what the engine's operations are methods of. Views of one union
 /// share everything but the caller.
 #[derive(Clone, Debug)]
@@ -160,6 +168,8 @@ impl Deref for Core {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) lowers: Vec<LowerLayer>,
+    /// Layers that have data of metacopy files only, the first to be asked first.
+    pub(crate) data: Vec<DataLayer>,
     pub(crate) upper: Option<Arc<dyn LayerBackend>>,
     /// Where objects are staged.
     pub(crate) work: Option<NodeRef>,
@@ -223,14 +233,16 @@ struct Checked {
 }
 
 impl Checked {
+    /// Of `lowers` those beyond `merged` are data-only.
     fn new(
+        merged: usize,
         lowers: &[Arc<dyn LayerBackend>],
         upper: Option<&Arc<dyn LayerBackend>>,
         options: &OverlayOptions,
     ) -> Result<Checked> {
         use crate::overlay::open as checks;
-        checks::count(lowers)?;
-        let namespace = checks::namespace(lowers, upper)?;
+        let namespace = checks::namespace(lowers.get(..merged).unwrap_or_default(), upper)?;
+        checks::count(merged, lowers)?;
         let (filesystems, fs_of_lowers) = filesystems(lowers, upper);
         let roots = checks::roots(lowers, upper, &fs_of_lowers)?;
         let work = checks::work(upper)?;
@@ -239,7 +251,7 @@ impl Checked {
             permitted: checks::permitted(lowers, upper),
             upper: checks::upper_facts(upper, &roots)?,
             lowers: checks::lower_facts(lowers, &fs_of_lowers),
-            data_layers: 0,
+            data_layers: lowers.len().saturating_sub(merged),
             defaults: options.defaults,
         };
         let settled = checks::settle(options, &facts)?;
@@ -256,31 +268,31 @@ impl Checked {
 
 impl Core {
     /// What a union of these layers with these options would do; nothing is written or kept open.
-    pub(crate) fn features_of(
-        lowers: &[Arc<dyn LayerBackend>],
-        upper: Option<&Arc<dyn LayerBackend>>,
-        options: &OverlayOptions,
-    ) -> Result<Features> {
-        let checked = Checked::new(lowers, upper, options)?;
+    pub(crate) fn features_of(layers: &Layers, options: &OverlayOptions) -> Result<Features> {
+        let all = [layers.lowers.as_slice(), &layers.data].concat();
+        let checked = Checked::new(layers.lowers.len(), &all, layers.upper.as_ref(), options)?;
         Ok(checked.settled.settings.features())
     }
 
-    /// Checks a stack and makes a union of it; `lowers` topmost first. An upper that is read-only makes a
-    /// union that cannot be changed.
-    pub(crate) fn new(
-        lowers: Vec<Arc<dyn LayerBackend>>,
-        upper: Option<Arc<dyn LayerBackend>>,
-        options: OverlayOptions,
-    ) -> Result<Arc<Core>> {
+    /// Checks a stack and makes a union of it. An upper that is read-only makes a union that cannot be
+    /// changed.
+    pub(crate) fn new(layers: Layers, options: OverlayOptions) -> Result<Arc<Core>> {
         use crate::overlay::open as checks;
+        let Layers {
+            upper,
+            mut lowers,
+            data,
+        } = layers;
+        let merged = lowers.len();
+        lowers.extend(data);
         let Checked {
             namespace,
             filesystems,
             fs_of_lowers,
-            roots,
+            mut roots,
             mut work,
             mut settled,
-        } = Checked::new(&lowers, upper.as_ref(), &options)?;
+        } = Checked::new(merged, &lowers, upper.as_ref(), &options)?;
         if settled.settings.fsync == Fsync::Volatile {
             checks::leave_mark(upper.as_ref(), work.as_ref())?;
         }
@@ -288,7 +300,7 @@ impl Core {
         static NEXT_DEV: AtomicU64 = AtomicU64::new(1);
         let devices = u64::try_from(filesystems).unwrap_or(0) + 1;
         let dev_minor = NEXT_DEV.fetch_add(devices, Ordering::Relaxed);
-        let lowers: Vec<LowerLayer> = lowers
+        let mut lowers: Vec<LowerLayer> = lowers
             .into_iter()
             .zip(fs_of_lowers)
             .map(|(backend, fs)| LowerLayer {
@@ -297,6 +309,9 @@ impl Core {
                 has_xattr_whiteouts: AtomicBool::new(false),
             })
             .collect();
+        let data_roots = roots.lowers.split_off(merged);
+        let data = lowers.split_off(merged).into_iter().zip(data_roots);
+        let data = data.map(|(layer, root)| DataLayer { layer, root });
         let root = root_inode(&lowers, upper.as_ref(), &roots)?;
         let features = settled.settings.features();
         let mut index = None;
@@ -313,6 +328,7 @@ impl Core {
         }
         let shared = Shared {
             lowers,
+            data: data.collect(),
             upper,
             work,
             index,
@@ -359,6 +375,23 @@ impl Core {
 impl Shared {
     pub(crate) fn root(&self) -> &Arc<Inode> {
         &self.root
+    }
+
+    /// A lower layer by its number; data-only ones count on after the others.
+    pub(crate) fn read_only_layer(&self, i: usize) -> Option<&LowerLayer> {
+        let data = i.checked_sub(self.lowers.len());
+        self.lowers
+            .get(i)
+            .or_else(|| self.data.get(data?).map(|d| &d.layer))
+    }
+
+    /// The layers that this is a union of.
+    pub(crate) fn layers(&self) -> Layers {
+        Layers {
+            upper: self.upper.clone(),
+            lowers: self.lowers.iter().map(|l| l.backend.clone()).collect(),
+            data: self.data.iter().map(|d| d.layer.backend.clone()).collect(),
+        }
     }
 
     /// The writable half, or `EROFS`.
@@ -483,6 +516,7 @@ fn root_inode(
         origin_recorded: true,
         xattr_whiteouts,
         metacopy: false,
+        data: None,
         hard_linked: false,
         indexed: false,
         nlink: 0,

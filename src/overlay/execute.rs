@@ -197,28 +197,32 @@ impl Core {
         effects.sort_by_key(|(at, _)| *at);
         let mut effects = effects.into_iter().peekable();
         let mut run = Run::new(self, &plan, bound, unstorable)?;
+        let mut progress = Progress::default();
         let mut failed = None;
         for (i, planned) in plan.steps.iter().enumerate() {
-            let done = segments.iter().any(|s| s.staged && s.steps.contains(&i));
-            let skipped = failed.is_some() && planned.role != Role::CleanUp;
-            if !done
-                && !skipped
-                && let Err(e) = run.step(&planned.step, planned.role)
-            {
-                // What is known here must be what the layer holds, whatever it said.
-                let happened = run.find_out(&planned.step, e.errno);
-                failed = Some(e);
-                if !happened {
-                    break;
+            let staged = segments.iter().any(|s| s.staged && s.steps.contains(&i));
+            let mut happened = staged;
+            if !staged && progress.permits(planned.role) {
+                match run.step(&planned.step, planned.role) {
+                    Ok(done) => {
+                        happened = done;
+                        if planned.role == Role::CleanUp {
+                            progress.cleaned &= done;
+                        }
+                    }
+                    Err(e) => {
+                        // What is known here must be what the layer holds, whatever it said.
+                        happened = run.find_out(&planned.step, e.errno);
+                        progress.failed = true;
+                        failed = Some(e);
+                    }
                 }
+                progress.committed |= happened && planned.role == Role::Commit;
             }
             while let Some((_, effect)) = effects.next_if(|(at, _)| *at == i) {
-                if !skipped {
+                if happened {
                     effect(&run.bound);
                 }
-            }
-            if failed.is_some() && !matches!(planned.role, Role::Commit | Role::CleanUp) {
-                break;
             }
         }
         match failed.or(refusal) {
@@ -227,6 +231,37 @@ impl Core {
                 run.undo();
                 Err(e)
             }
+        }
+    }
+}
+
+/// How far a plan has come.
+struct Progress {
+    /// A step failed.
+    failed: bool,
+    /// The commit was done, whatever was said of it.
+    committed: bool,
+    /// All clean-up so far was done.
+    cleaned: bool,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Progress {
+            failed: false,
+            committed: false,
+            cleaned: true,
+        }
+    }
+}
+
+impl Progress {
+    /// Whether a step with this role is to be run now.
+    fn permits(&self, role: Role) -> bool {
+        match role {
+            Role::Unmark => self.cleaned,
+            Role::CleanUp => self.committed || !self.failed,
+            _ => !self.failed,
         }
     }
 }
@@ -301,17 +336,17 @@ impl<'a> Run<'a> {
         Ok(At::new(self.node(place.dir)?, &place.name))
     }
 
-    /// Runs one step. Best effort and clean-up never fail.
-    fn step(&mut self, step: &Step, role: Role) -> Res<()> {
+    /// Runs one step and answers whether it was done. Best effort and clean-up never fail.
+    fn step(&mut self, step: &Step, role: Role) -> Res<bool> {
         match self.try_step(step) {
             Ok(()) => {
                 // Data are counted as they are copied.
                 if !matches!(step, Step::CopyData { .. }) {
                     self.core.meter.spend(&Cost::of(step));
                 }
-                Ok(())
+                Ok(true)
             }
-            Err(_) if matches!(role, Role::BestEffort | Role::CleanUp) => Ok(()),
+            Err(_) if matches!(role, Role::BestEffort | Role::CleanUp | Role::Unmark) => Ok(false),
             Err(e) if role == Role::Commit || e.detail.is_some() => Err(e),
             Err(e) => Err(e.with_detail(self.plan.describe(step))),
         }

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use crate::backend::NodeRef;
 use crate::meta::{FileType, InodeFlags};
+use crate::overlay::data::DataPath;
 use crate::path::{Name, join};
 
 /// A node of a lower layer.
@@ -48,8 +49,11 @@ pub(crate) struct State {
     pub(crate) origin_recorded: bool,
     /// A lower in the stack is marked as holding xattr whiteouts.
     pub(crate) xattr_whiteouts: bool,
-    /// The file that gives the attributes has no data; they are in the last of `lowers`.
+    /// The file that gives the attributes has no data; they are in the last of `lowers`, or where
+    /// `data` says.
     pub(crate) metacopy: bool,
+    /// Where in the data-only layers the data of a metacopy are.
+    pub(crate) data: Option<Arc<DataPath>>,
     /// `lowers[0]` of a non-directory has several names, so it is no origin unless indexed
     /// (rule R255).
     pub(crate) hard_linked: bool,

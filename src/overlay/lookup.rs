@@ -8,6 +8,7 @@ use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::Metadata;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
+use crate::overlay::data::DataPath;
 use crate::overlay::inode::{Inode, Lower, State};
 use crate::path::Name;
 use crate::rules::index::{self, Verified};
@@ -47,17 +48,22 @@ pub(crate) struct Seen<'a> {
     pub(crate) absolute: bool,
     /// Which of `components` was asked for.
     pub(crate) index: usize,
+    /// That is the object that is looked for, not a directory on the way.
+    pub(crate) end: bool,
     pub(crate) observed: Observed,
     pub(crate) entry: Option<&'a Entry>,
     /// The layer's object is opaque or otherwise ends the search.
     pub(crate) stops: bool,
 }
 
-impl Seen<'_> {
-    /// The whole path was asked for, not a directory on the way.
-    pub(crate) fn is_end(&self) -> bool {
-        self.index + 1 == self.components.len()
-    }
+/// Why a lookup cannot go on.
+fn refused(errno: Errno) -> Fail {
+    let rule = if errno == Errno::EPERM {
+        "R165"
+    } else {
+        "R173"
+    };
+    Fail::rule(errno, rule)
 }
 
 /// What a lookup found to be visible.
@@ -117,7 +123,7 @@ impl Core {
         seen: &mut dyn FnMut(Seen<'_>),
     ) -> Res<(Lookup, Option<Made>)> {
         let parent = dir.state();
-        let mut lookup = Lookup::new(name, self.features);
+        let mut lookup = Lookup::new(name, self.features, !self.data.is_empty());
         let mut upper: Option<Taken> = None;
         if let Some(upper_dir) = &parent.upper {
             let last = !self.features.redirect_follow && parent.lowers.is_empty();
@@ -150,6 +156,7 @@ impl Core {
                 break;
             };
             i += 1;
+            lookup.may_descend().map_err(refused)?;
             let layer = LayerId::Lower(lower.layer);
             let bottom = lower.layer + 1 == self.lowers.len();
             let at = Position {
@@ -193,17 +200,12 @@ impl Core {
             }
         }
         lookup
-            .finish(upper_metacopy, lowers.len(), false)
-            .map_err(|errno| {
-                Fail::rule(
-                    errno,
-                    if errno == Errno::EPERM {
-                        "R165"
-                    } else {
-                        "R173"
-                    },
-                )
-            })?;
+            .finish(upper_metacopy, lowers.len())
+            .map_err(refused)?;
+        let data = match lookup.deferred {
+            true => lookup.redirect.clone().map(DataPath::new),
+            false => None,
+        };
         lookup.opaque = if parent.upper.is_some() {
             upper_opaque
         } else {
@@ -278,8 +280,9 @@ impl Core {
             xattr_whiteouts: lookup.xattr_whiteouts,
             metacopy: match &upper {
                 Some(_) => upper_metacopy,
-                None => !is_dir && lowers.len() > 1,
+                None => !is_dir && (lowers.len() > 1 || data.is_some()),
             },
+            data,
             redirect: upper_redirect.map(Arc::from),
             digest: digest.map(Arc::from),
             upper: upper.map(|(node, _)| node),
@@ -304,33 +307,29 @@ impl Core {
         layer: LayerId,
         seen: &mut dyn FnMut(Seen<'_>),
     ) -> Res<Option<Taken>> {
-        let components = lookup.path().to_vec();
-        let absolute = lookup.is_absolute();
+        let way = lookup.way().clone();
         let mut taken: Option<Taken> = None;
-        for (i, name) in components.iter().enumerate() {
+        for (i, name) in way.names.iter().enumerate() {
             let dir = taken.as_ref().map_or(base, |(node, _)| node);
             let entry = match dir.lookup(name) {
                 Err(e) if matches!(e.errno(), Errno::ENOENT | Errno::ENAMETOOLONG) => None,
                 answer => answer.in_layer(layer)?,
             };
-            let end = i + 1 == components.len();
+            let end = way.is_end(i);
             let fact = self.fact(entry.as_ref(), lookup, at, end, layer)?;
-            let observed = lookup
-                .observe(&components, i, at, &fact)
-                .map_err(|errno| Fail {
-                    layer: Some(layer),
-                    ..Fail::rule(errno, "R162")
-                })?;
-            let stops = lookup.stop;
-            let entry_ref = entry.as_ref();
+            let observed = lookup.observe(&way, i, at, &fact).map_err(|errno| Fail {
+                layer: Some(layer),
+                ..Fail::rule(errno, "R162")
+            })?;
             seen(Seen {
                 layer,
-                components: &components,
-                absolute,
+                components: &way.names,
+                absolute: way.absolute,
                 index: i,
+                end,
                 observed,
-                entry: entry_ref,
-                stops,
+                entry: entry.as_ref(),
+                stops: lookup.stop,
             });
             match (observed, entry) {
                 (Observed::Take, Some(Entry::Node(node, meta))) => {
@@ -342,7 +341,15 @@ impl Core {
                 _ => return Ok(None),
             }
         }
-        Ok(taken)
+        match way.refused {
+            None => Ok(taken),
+            // As any name that is too long: there is none.
+            Some(Errno::ENAMETOOLONG) => Ok(None),
+            Some(errno) => Err(Fail {
+                layer: Some(layer),
+                ..Fail::rule(errno, "R162")
+            }),
+        }
     }
 
     /// Turns a backend's answer into a fact, with just the attributes that decide.
@@ -393,7 +400,7 @@ impl Core {
     /// The index of a layer's filesystem.
     pub(crate) fn fs_of(&self, layer: LayerId) -> usize {
         match layer {
-            LayerId::Lower(i) => self.lowers.get(i).map_or(0, |l| l.fs),
+            LayerId::Lower(i) => self.read_only_layer(i).map_or(0, |l| l.fs),
             LayerId::Upper | LayerId::Work => 0,
         }
     }

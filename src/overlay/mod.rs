@@ -8,6 +8,7 @@ pub(crate) mod composite;
 pub(crate) mod copier;
 pub(crate) mod copy_layer;
 pub(crate) mod core;
+pub(crate) mod data;
 pub(crate) mod dir;
 pub(crate) mod execute;
 pub(crate) mod explain;

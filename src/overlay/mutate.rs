@@ -171,6 +171,7 @@ impl Build<'_> {
             origin_recorded: true,
             xattr_whiteouts: false,
             metacopy: false,
+            data: None,
             hard_linked: false,
             indexed: false,
             nlink: 0,

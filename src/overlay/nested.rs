@@ -257,6 +257,7 @@ mod tests {
     use super::*;
     use crate::backend::memory::MemLayer;
     use crate::overlay::options::OverlayOptions;
+    use crate::overlay::stack::Layers;
 
     #[test]
     fn an_open_file_follows_a_copy_up() {
@@ -268,13 +269,13 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let empty = Arc::new(MemLayer::new());
+        let layers = Layers {
+            upper: Some(empty),
+            lowers: vec![Arc::new(lower)],
+            data: Vec::new(),
+        };
         let stack = LayerStack {
-            core: Core::new(
-                vec![Arc::new(lower)],
-                Some(empty),
-                OverlayOptions::default(),
-            )
-            .unwrap(),
+            core: Core::new(layers, OverlayOptions::default()).unwrap(),
         };
         let inode = stack.core.lookup_existing(stack.core.root(), &f).unwrap();
         let node = StackNode::make(&stack.core, &inode);

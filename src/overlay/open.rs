@@ -31,16 +31,17 @@ pub(crate) struct Roots {
     pub(crate) traps: HashSet<(usize, u64)>,
 }
 
-/// At least one lower and at most [`LOWER_LAYERS_MAX`] (rules R002, R003).
-pub(crate) fn count(lowers: &[Arc<dyn LayerBackend>]) -> Result<()> {
-    if lowers.is_empty() {
+/// At least one lower that is not data-only, and at most [`LOWER_LAYERS_MAX`] of both kinds (rules R002,
+/// R003, R005).
+pub(crate) fn count(merged: usize, lowers: &[Arc<dyn LayerBackend>]) -> Result<()> {
+    if merged == 0 {
         let detail = "a stack needs at least one lower layer";
         let layer = LayerId::Lower(0);
         return Err(Error::config(OP, "", Errno::EINVAL, layer, detail).with_rule("R003"));
     }
     if let Some(extra) = lowers.get(LOWER_LAYERS_MAX) {
         let detail = format!(
-            "{} lower layers, at most {LOWER_LAYERS_MAX} are possible",
+            "{} lower layers, data-only ones included, at most {LOWER_LAYERS_MAX} are possible",
             lowers.len()
         );
         let layer = LayerId::Lower(LOWER_LAYERS_MAX);

@@ -3,14 +3,11 @@
 
 use std::sync::Arc;
 
-use crate::backend::NodeRef;
 use crate::errno::Errno;
-use crate::error::LayerId;
 use crate::meta::Metadata;
-use crate::overlay::core::{Core, Fail, InLayer, Res};
+use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::inode::{Inode, State};
 use crate::path::Name;
-use crate::rules::verity;
 
 /// A visible object, as it was when it was looked at.
 #[derive(Clone, Debug)]
@@ -68,27 +65,6 @@ impl Core {
             real,
             redirected: false,
         })
-    }
-
-    /// Refuses an object whose data must not be used, before they are opened or anything of it is
-    /// copied up (rule R192).
-    pub(crate) fn check_data(&self, state: &State) -> Res<()> {
-        if state.metacopy {
-            let digest = state.digest.as_deref();
-            verity::check(self.features.verity, digest).map_err(|e| Fail::rule(e, "R192"))?;
-        }
-        Ok(())
-    }
-
-    /// The node that holds a regular file's data.
-    pub(crate) fn data_node(&self, state: &State) -> Res<(NodeRef, LayerId)> {
-        let node = match state.lowers.last() {
-            Some(lower) if state.metacopy => {
-                return Ok((lower.node.clone(), LayerId::Lower(lower.layer)));
-            }
-            _ => state.real().ok_or(Errno::ENOENT)?,
-        };
-        Ok((node.clone(), self.real_layer(state)))
     }
 
     fn real_metadata(&self, state: &State) -> Res<Metadata> {

@@ -85,8 +85,7 @@ impl Core {
         (meta.ino, meta.nlink, meta.dev) = (ino, nlink, self.device(device));
         if state.metacopy {
             // What it takes is what its data take (rule R259).
-            let (data, layer) = self.data_node(state)?;
-            meta.blocks = data.metadata().in_layer(layer)?.blocks;
+            meta.blocks = self.data_blocks(state, &meta)?;
         }
         Ok(meta)
     }

@@ -40,6 +40,7 @@ impl Build<'_> {
     fn side(&self, target: &Target, positive: bool) -> Res<rename::Side> {
         let mut side = rename::Side {
             parent_merged: becomes_merged(&target.dir),
+            parent_pure: target.dir.state().is_pure_upper() && self.core.stores_overlay_attrs(),
             whiteout: target.found.is_whiteout(),
             lower_positive: positive,
             ..rename::Side::default()
@@ -190,12 +191,18 @@ impl Build<'_> {
         if !ready {
             return Ok(true);
         }
-        let commit = rename::plan(&mut self.plan, decision, old_obj, from, to);
+        let steps = rename::plan(&mut self.plan, decision, old_obj, from, to);
+        if let Some((marked, unmarked)) = steps.hidden {
+            for (step, mark) in [(marked, true), (unmarked, false)] {
+                let dir = old.dir.clone();
+                self.then(step, move |_| dir.update(|s| s.origin_mark = mark));
+            }
+        }
         if let Some((inode, state, counted)) = counted {
-            self.drop_name(commit, &inode, &state, counted)?;
+            self.drop_name(steps.commit, &inode, &state, counted)?;
         }
         let (old, new) = (old.clone(), new.clone());
-        self.then(commit, move |_| {
+        self.then(steps.commit, move |_| {
             moved(&source, other.as_ref(), &old, &new, flags.exchange)
         });
         Ok(true)

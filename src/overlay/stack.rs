@@ -43,6 +43,8 @@ pub struct Layers {
     pub upper: Option<Arc<dyn LayerBackend>>,
     /// The read-only layers, topmost first.
     pub lowers: Vec<Arc<dyn LayerBackend>>,
+    /// The data-only layers; see [`LayerStack::with_data_layers`].
+    pub data: Vec<Arc<dyn LayerBackend>>,
 }
 
 /// One entry of a merged directory.
@@ -86,7 +88,14 @@ impl LayerStack {
             .map(|l| Arc::new(l) as Arc<dyn LayerBackend>)
             .collect::<Vec<_>>();
         Ok(LayerStack {
-            core: Core::new(lowers, None, OverlayOptions::default())?,
+            core: Core::new(
+                Layers {
+                    upper: None,
+                    lowers,
+                    data: Vec::new(),
+                },
+                OverlayOptions::default(),
+            )?,
         })
     }
 
@@ -110,12 +119,62 @@ impl LayerStack {
     /// # Errors
     /// As [`LayerStack::from_top`].
     pub fn with_options(&self, options: OverlayOptions) -> Result<Self> {
+        let layers = Layers {
+            upper: None,
+            ..self.core.layers()
+        };
         Ok(LayerStack {
-            core: Core::new(self.layers(), None, options)?,
+            core: Core::new(layers, options)?,
         })
     }
 
-    /// The read-only layers, topmost first.
+    /// The same union with more layers below that only hold data: nothing in them is visible by itself,
+    /// but a metacopy file with an absolute redirect in a layer above may have its data there
+    /// (rules R183 to R191). Such a redirect is a path in each of them, the first that has a regular
+    /// file there supplies the data. It is looked up when data are first needed, by walking
+    /// beneath the layer's root without following symlinks; neither
+    /// [`redirect_dir`](OverlayOptions::redirect_dir) nor
+    /// [`metacopy`](OverlayOptions::metacopy) is needed for that.
+    ///
+    /// ```
+    /// use layerstack::{LayerStack, OverlayAttr, backend::memory::MemLayer};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let objects = MemLayer::builder().file("ab/cdef", b"content").build()?;
+    /// let image = MemLayer::builder()
+    ///     .file("bin/tool", vec![0; 7])
+    ///     .overlay_attr("bin/tool", OverlayAttr::Metacopy, "")
+    ///     .overlay_attr("bin/tool", OverlayAttr::Redirect, "/ab/cdef")
+    ///     .build()?;
+    /// let stack = LayerStack::from_top([image])?.with_data_layers([objects])?;
+    /// assert_eq!(stack.read("/bin/tool")?, b"content");
+    /// assert!(!stack.exists("/ab")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`LayerStack::from_top`]; data-only layers count for the limit.
+    pub fn with_data_layers<B>(&self, layers: impl IntoIterator<Item = B>) -> Result<Self>
+    where
+        B: LayerBackend + 'static,
+    {
+        let mut all = self.core.layers();
+        all.upper = None;
+        let more = layers.into_iter();
+        all.data
+            .extend(more.map(|l| Arc::new(l) as Arc<dyn LayerBackend>));
+        Ok(LayerStack {
+            core: Core::new(all, self.core.options.clone())?,
+        })
+    }
+
+    /// The data-only layers, the first to be asked first.
+    #[must_use]
+    pub fn data_layers(&self) -> Vec<Arc<dyn LayerBackend>> {
+        self.core.layers().data
+    }
+
+    /// The read-only layers, topmost first, without data-only ones.
     #[must_use]
     pub fn layers(&self) -> Vec<Arc<dyn LayerBackend>> {
         self.core.lowers.iter().map(|l| l.backend.clone()).collect()
@@ -125,10 +184,7 @@ impl LayerStack {
     /// and files open in it go on using them.
     #[must_use]
     pub fn into_layers(self) -> Layers {
-        Layers {
-            upper: self.core.upper.clone(),
-            lowers: self.layers(),
-        }
+        self.core.layers()
     }
 
     /// The options in force, after those that imply or exclude each other have settled.

@@ -73,7 +73,11 @@ impl Overlay {
         options: OverlayOptions,
     ) -> Result<Self> {
         crate::overlay::open::writable(&upper)?;
-        let core = Core::new(lowers.layers(), Some(Arc::new(upper)), options)?;
+        let layers = Layers {
+            upper: Some(Arc::new(upper)),
+            ..lowers.core.layers()
+        };
+        let core = Core::new(layers, options)?;
         Ok(Overlay {
             stack: LayerStack { core },
         })
@@ -85,7 +89,11 @@ impl Overlay {
     /// # Errors
     /// As [`LayerStack::from_top`].
     pub fn read_only(lowers: &LayerStack) -> Result<Self> {
-        let core = Core::new(lowers.layers(), None, lowers.core.options.clone())?;
+        let layers = Layers {
+            upper: None,
+            ..lowers.core.layers()
+        };
+        let core = Core::new(layers, lowers.core.options.clone())?;
         Ok(Overlay {
             stack: LayerStack { core },
         })

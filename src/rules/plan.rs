@@ -137,6 +137,10 @@ pub enum Role {
     /// Removes what is no longer visible. Its failure is not an error: leftovers lie in the work
     /// directory and are swept when it is next opened.
     CleanUp,
+    /// Takes back a mark that is only there for the clean-up before it, which must have succeeded, or
+    /// have had nothing to do as nothing was committed. Its failure is not an error: the mark says
+    /// nothing by itself.
+    Unmark,
 }
 
 /// A step and its role.
@@ -293,7 +297,7 @@ impl fmt::Display for Plan {
                 Role::Stage => "stage",
                 Role::Neutral | Role::BestEffort => "prepare",
                 Role::Commit => "commit",
-                Role::CleanUp => "clean up",
+                Role::CleanUp | Role::Unmark => "clean up",
             };
             if i > 0 {
                 writeln!(f)?;

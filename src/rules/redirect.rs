@@ -11,47 +11,57 @@ pub const REDIRECT_BYTES_MAX: usize = 256;
 
 /// A parsed redirect (rules R157, R158, R162).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Redirect {
-    /// A name in the same lower parents.
-    Relative(Name),
-    /// A path from the union's root.
-    Absolute(Vec<Name>),
-    /// A name in it is longer than any directory holds: it leads nowhere (rules R036, R163).
-    Nowhere,
+pub(crate) struct Redirect<'a> {
+    /// A path from the union's root, not a name in the same lower parents.
+    pub(crate) absolute: bool,
+    /// The value, up to a NUL.
+    pub(crate) value: &'a [u8],
+    /// The components; an error is what asking a directory for it gives.
+    pub(crate) parts: Vec<Result<Name, Errno>>,
 }
 
-/// Parses the raw value.
+/// Parses the raw value. A NUL cuts it off, as in the kernel's string handling. Components that no
+/// directory can hold do no harm until one is asked for them: `.` and `..` are `EACCES` then, a longer
+/// one than a name can be is `ENAMETOOLONG`.
 ///
 /// # Errors
-/// - `EINVAL`: empty, empty components, a trailing slash, or a relative value with a slash.
-/// - `EACCES`: a component that no directory can hold (`.`, `..`), as the kernel's lookup helper
-///   refuses it; also a NUL in the value cuts it off, as in the kernel's string handling.
-pub(crate) fn parse(value: &[u8]) -> Result<Redirect, Errno> {
+/// `EINVAL`: empty, empty components, a trailing slash, or a relative value with a slash.
+pub(crate) fn parse(value: &[u8]) -> Result<Redirect<'_>, Errno> {
     let value = value.split(|b| *b == 0).next().unwrap_or_default();
-    let parsed = match value.strip_prefix(b"/") {
-        Some(path) => {
-            let mut names = Vec::new();
-            // One that is malformed is told, though one before it is too long.
-            let mut nowhere = false;
-            for part in path.split(|b| *b == b'/') {
-                match component(part) {
-                    Ok(name) => names.push(name),
-                    Err(Errno::ENAMETOOLONG) => nowhere = true,
-                    Err(e) => return Err(e),
-                }
-            }
-            match nowhere {
-                true => Err(Errno::ENAMETOOLONG),
-                false => Ok(Redirect::Absolute(names)),
-            }
-        }
-        None if value.contains(&b'/') => Err(Errno::EINVAL),
-        None => component(value).map(Redirect::Relative),
+    let (absolute, path) = match value.strip_prefix(b"/") {
+        Some(path) => (true, path),
+        None if value.contains(&b'/') => return Err(Errno::EINVAL),
+        None => (false, value),
     };
-    match parsed {
-        Err(Errno::ENAMETOOLONG) => Ok(Redirect::Nowhere),
-        parsed => parsed,
+    if path.split(|b| *b == b'/').any(<[u8]>::is_empty) {
+        return Err(Errno::EINVAL);
     }
+    Ok(Redirect {
+        absolute,
+        value,
+        parts: path.split(|b| *b == b'/').map(component).collect(),
+    })
+}
+
+/// One step of a walk in a data-only layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DataPart {
+    /// `.`
+    Here,
+    /// `..`
+    Up,
+    /// Any other component; an error is what asking a directory for it gives.
+    Name(Result<Name, Errno>),
+}
+
+/// The way that an absolute redirect takes in a data-only layer: an ordinary path there (rule R185).
+pub(crate) fn data_path(value: &[u8]) -> impl Iterator<Item = DataPart> {
+    let parts = value.split(|b| *b == b'/').filter(|part| !part.is_empty());
+    parts.map(|part| match part {
+        b"." => DataPart::Here,
+        b".." => DataPart::Up,
+        name => DataPart::Name(component(name)),
+    })
 }
 
 /// How a redirect names its target.
@@ -116,7 +126,6 @@ pub(crate) fn to_store(
 fn component(bytes: &[u8]) -> Result<Name, Errno> {
     match Name::new(bytes) {
         Ok(name) => Ok(name),
-        Err(Errno::ENOENT) => Err(Errno::EINVAL),
         Err(Errno::ENAMETOOLONG) => Err(Errno::ENAMETOOLONG),
         Err(_) => Err(Errno::EACCES),
     }
@@ -130,23 +139,28 @@ mod tests {
     #[test]
     fn r162_valid_and_invalid_values() {
         let n = |s: &str| Name::try_from(s).unwrap();
-        assert_eq!(parse(b"a"), Ok(Redirect::Relative(n("a"))));
-        assert_eq!(parse(b"/a"), Ok(Redirect::Absolute(vec![n("a")])));
-        assert_eq!(parse(b"/a/b"), Ok(Redirect::Absolute(vec![n("a"), n("b")])));
+        let parsed = |value: &'static [u8]| {
+            let redirect = parse(value).unwrap();
+            (redirect.absolute, redirect.parts)
+        };
+        assert_eq!(parsed(b"a"), (false, vec![Ok(n("a"))]));
+        assert_eq!(parsed(b"/a"), (true, vec![Ok(n("a"))]));
+        assert_eq!(parsed(b"/a/b\0c"), (true, vec![Ok(n("a")), Ok(n("b"))]));
         for bad in [&b""[..], b"/", b"//x", b"x/", b"/x/", b"a/b", b"/a//b"] {
             assert_eq!(parse(bad), Err(Errno::EINVAL), "{}", bad.escape_ascii());
         }
-        assert_eq!(parse(&[b'x'; 256]), Ok(Redirect::Nowhere));
-        assert_eq!(
-            parse(&[b"/a/", &[b'x'; 256][..]].concat()),
-            Ok(Redirect::Nowhere)
-        );
-        assert_eq!(
-            parse(&[b"/", &[b'x'; 256][..], b"//"].concat()),
-            Err(Errno::EINVAL)
-        );
-        assert_eq!(parse(b".."), Err(Errno::EACCES));
-        assert_eq!(parse(b"/a/../b"), Err(Errno::EACCES));
+        assert_eq!(parsed(b".."), (false, vec![Err(Errno::EACCES)]));
+        let (_, parts) = parsed(b"/a/../b");
+        assert_eq!(parts, [Ok(n("a")), Err(Errno::EACCES), Ok(n("b"))]);
+        let long = [b"/".as_slice(), &[b'n'; 256]].concat();
+        assert_eq!(parse(&long).unwrap().parts, [Err(Errno::ENAMETOOLONG)]);
+    }
+
+    #[test]
+    fn r185_a_path_in_a_data_only_layer_may_go_up() {
+        let n = |s: &str| DataPart::Name(Ok(Name::try_from(s).unwrap()));
+        let parts: Vec<DataPart> = data_path(b"/a/../b/.").collect();
+        assert_eq!(parts, [n("a"), DataPart::Up, n("b"), DataPart::Here]);
     }
 
     /// Levels as `name` or `name>redirect`, the object first.

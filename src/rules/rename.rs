@@ -33,6 +33,8 @@ pub(crate) struct Side {
     pub(crate) opaque: bool,
     /// Its parent directory is merged.
     pub(crate) parent_merged: bool,
+    /// Its parent directory is listed as the upper has it: neither merged nor marked with an origin.
+    pub(crate) parent_pure: bool,
     /// A file that has only attributes in the upper, or will have once it is copied up.
     pub(crate) metacopy: bool,
     /// The lower of a non-directory has several names.
@@ -138,6 +140,9 @@ pub(crate) struct Decision {
     pub(crate) how: RenameHow,
     /// A whiteout comes to the old name by the exchange and must be removed (rule R146).
     pub(crate) cleans_whiteout: bool,
+    /// That whiteout would be listed: until it is removed, the old parent gets an empty origin, for
+    /// which listings leave whiteouts out (rule R080).
+    pub(crate) hides_whiteout: bool,
     /// Directories that receive a copied-up object (rule R149).
     pub(crate) new_parent_impure: bool,
     pub(crate) old_parent_impure: bool,
@@ -177,6 +182,7 @@ pub(crate) fn decide(f: &Facts) -> Decision {
     Decision {
         how,
         cleans_whiteout,
+        hides_whiteout: cleans_whiteout && old.parent_pure,
         new_parent_impure: !f.same_dir && old.origin,
         old_parent_impure: !f.same_dir && exchange && new.origin,
         redirect_old: redirect(old),
@@ -216,15 +222,30 @@ pub(crate) fn set_redirect(plan: &mut Plan, object: Obj, value: Vec<u8>) -> usiz
     plan.push(Role::Neutral, step)
 }
 
+/// The steps of a rename whose success the engine must know of.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Steps {
+    pub(crate) commit: usize,
+    /// The old parent is marked with an origin, and is so no longer.
+    pub(crate) hidden: Option<(usize, usize)>,
+}
+
 /// Appends the rename of `object` itself and what must follow it; what must precede it is there
-/// already. Answers the commit's index.
+/// already.
 pub(crate) fn plan(
     plan: &mut Plan,
     decision: Decision,
     object: Obj,
     from: Place,
     to: Place,
-) -> usize {
+) -> Steps {
+    let origin = |value: Option<Vec<u8>>| Step::SetOverlay {
+        object: from.dir,
+        attr: OverlayAttr::Origin,
+        value,
+    };
+    let hides = decision.hides_whiteout;
+    let marked = hides.then(|| plan.push(Role::BestEffort, origin(Some(Vec::new()))));
     let commit = plan.push(
         Role::Commit,
         Step::Rename {
@@ -238,17 +259,20 @@ pub(crate) fn plan(
         plan.push(
             Role::CleanUp,
             Step::Remove {
-                at: from,
+                at: from.clone(),
                 kind: RemoveKind::NonDirectory,
             },
         );
     }
-    commit
+    let hidden = marked.map(|marked| (marked, plan.push(Role::Unmark, origin(None))));
+    Steps { commit, hidden }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::LayerId;
+    use crate::path::Name;
 
     const FILE: Side = Side {
         exists: true,
@@ -260,6 +284,7 @@ mod tests {
         origin: false,
         opaque: false,
         parent_merged: true,
+        parent_pure: false,
         metacopy: false,
         hard_linked: false,
     };
@@ -362,6 +387,46 @@ mod tests {
         assert_eq!(how(FILE, over_whiteout), (RenameHow::Replace, false));
         assert_eq!(how(DIR, over_whiteout), (RenameHow::Exchange, true));
         assert_eq!(how(FILE, NONE), (RenameHow::Replace, false));
+    }
+
+    #[test]
+    fn r146_the_whiteout_is_hidden_where_it_would_be_listed() {
+        let over_whiteout = Side {
+            whiteout: true,
+            ..NONE
+        };
+        let hides = |old| decide(&facts(old, over_whiteout, RenameFlags::NONE)).hides_whiteout;
+        let in_pure = |side| Side {
+            parent_merged: false,
+            parent_pure: true,
+            ..side
+        };
+        assert!(hides(in_pure(DIR)));
+        assert!(!hides(DIR), "merged parents show no whiteouts");
+        assert!(!hides(in_pure(FILE)), "a file replaces the whiteout");
+    }
+
+    #[test]
+    fn r146_the_mark_comes_before_the_whiteout_and_goes_after_it() -> Result<(), Errno> {
+        let mut all = Plan::default();
+        let dir = all.object(LayerId::Upper, "/p".into());
+        let object = all.object(LayerId::Upper, "/p/d".into());
+        let [from, to] = ["d", "w"].map(|name| Name::new(name).map(|name| Place { dir, name }));
+        let old = Side {
+            parent_pure: true,
+            ..DIR
+        };
+        let new = Side {
+            whiteout: true,
+            ..NONE
+        };
+        let decision = decide(&facts(old, new, RenameFlags::NONE));
+        let steps = plan(&mut all, decision, object, from?, to?);
+        assert_eq!((steps.commit, steps.hidden), (1, Some((0, 3))));
+        let roles: Vec<_> = all.steps.iter().map(|s| s.role).collect();
+        let want = [Role::BestEffort, Role::Commit, Role::CleanUp, Role::Unmark];
+        assert_eq!(roles, want);
+        Ok(())
     }
 
     #[test]

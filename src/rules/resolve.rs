@@ -8,7 +8,7 @@ use crate::errno::Errno;
 use crate::meta::FileType;
 use crate::path::Name;
 use crate::rules::Features;
-use crate::rules::redirect::{self, Redirect};
+use crate::rules::redirect;
 use crate::rules::whiteout::{Opacity, opacity};
 
 /// Shortest valid value of the overlay attribute `metacopy` that is not empty (rule R171).
@@ -64,12 +64,31 @@ pub(crate) enum Observed {
     WrongType,
 }
 
+/// What a layer is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// The components to look up, one after the other.
+    pub(crate) names: Vec<Name>,
+    /// They start at the layer's root rather than in the parent's directory.
+    pub(crate) absolute: bool,
+    /// `names` lead to a directory that is asked for what none can hold, and this is its answer.
+    pub(crate) refused: Option<Errno>,
+}
+
+impl Way {
+    /// Component `i` is the object that is looked for, not a directory before it.
+    pub(crate) fn is_end(&self, i: usize) -> bool {
+        self.refused.is_none() && i + 1 == self.names.len()
+    }
+}
+
 /// The state of one lookup across layers.
 #[derive(Clone, Debug)]
 pub(crate) struct Lookup {
     features: Features,
-    path: Vec<Name>,
-    absolute: bool,
+    /// There are data-only layers.
+    data_layers: bool,
+    way: Way,
     /// The object is a directory.
     pub(crate) is_dir: bool,
     /// Nothing further down matters.
@@ -80,8 +99,6 @@ pub(crate) struct Lookup {
     pub(crate) xattr_whiteouts: bool,
     /// The last file met is a metacopy.
     pub(crate) metacopy: bool,
-    /// A metacopy was met anywhere.
-    pub(crate) metacopy_seen: bool,
     /// The attribute of the topmost metacopy.
     pub(crate) metacopy_value: Option<Vec<u8>>,
     /// A redirect was met anywhere.
@@ -90,41 +107,63 @@ pub(crate) struct Lookup {
     pub(crate) absolute_redirect: bool,
     /// The last redirect in full (prefix and rest of the path included), if one was met.
     pub(crate) redirect: Option<Vec<u8>>,
+    /// The data are to be looked for in data-only layers, by `redirect`.
+    pub(crate) deferred: bool,
 }
 
 impl Lookup {
-    pub(crate) fn new(name: &Name, features: Features) -> Self {
+    pub(crate) fn new(name: &Name, features: Features, data_layers: bool) -> Self {
         Lookup {
             features,
-            path: vec![name.clone()],
-            absolute: false,
+            data_layers,
+            way: Way {
+                names: vec![name.clone()],
+                absolute: false,
+                refused: None,
+            },
             is_dir: false,
             stop: false,
             opaque: false,
             xattr_whiteouts: false,
             metacopy: false,
-            metacopy_seen: false,
             metacopy_value: None,
             redirect_seen: false,
             absolute_redirect: false,
             redirect: None,
+            deferred: false,
         }
     }
 
-    /// The components to look up in the next layer, one after the other.
-    pub(crate) fn path(&self) -> &[Name] {
-        &self.path
+    /// What the next layer is to be asked for.
+    pub(crate) fn way(&self) -> &Way {
+        &self.way
     }
 
-    /// True if the path starts at the layer's root rather than in the parent's directory.
+    /// True if that starts at the layer's root.
     pub(crate) fn is_absolute(&self) -> bool {
-        self.absolute
+        self.way.absolute
+    }
+
+    /// Whether the layers below may be asked for what was met above. Comes before each lower is.
+    ///
+    /// # Errors
+    /// `EPERM`: a redirect or metacopy that the mount does not follow (rules R165, R177).
+    pub(crate) fn may_descend(&self) -> Result<(), Errno> {
+        let metacopy = self.metacopy && !self.features.metacopy;
+        let redirect = self.redirect_seen && !self.features.redirect_follow;
+        if metacopy || redirect {
+            return Err(Errno::EPERM);
+        }
+        Ok(())
     }
 
     /// Whether a lower layer is the last one that can be consulted (rule R059). `index`: its
     /// position in the stack being walked, of `count`; `bottom`: it is the bottom of the union.
     pub(crate) fn is_last(&self, index: usize, count: usize, bottom: bool) -> bool {
-        if self.features.redirect_follow {
+        if self.data_layers && !self.is_dir {
+            // Its data may be in one of them.
+            false
+        } else if self.features.redirect_follow {
             bottom
         } else {
             index + 1 == count
@@ -151,19 +190,19 @@ impl Lookup {
         }
     }
 
-    /// Takes in what a layer shows for component `i` of `components` (the [`path`](Self::path) as it
-    /// was when the layer was begun; a redirect met on the way changes it for the layers below).
+    /// Takes in what a layer shows for component `i` of `way` (the [`way`](Self::way) as it was when
+    /// the layer was begun; a redirect met on it changes it for the layers below).
     ///
     /// # Errors
-    /// `EINVAL`, `EACCES` for a malformed redirect (R162); `EIO` for a malformed metacopy (R171).
+    /// `EINVAL` for a malformed redirect (R162); `EIO` for a malformed metacopy (R171).
     pub(crate) fn observe(
         &mut self,
-        components: &[Name],
+        way: &Way,
         i: usize,
         at: Position,
         fact: &Fact,
     ) -> Result<Observed, Errno> {
-        let end = i + 1 == components.len();
+        let end = way.is_end(i);
         let (file_type, attrs) = match fact {
             Fact::Absent => return Ok(Observed::Absent),
             Fact::Whiteout => {
@@ -201,7 +240,6 @@ impl Lookup {
                 return Ok(Observed::WrongType);
             }
             self.metacopy = is_metacopy(file_type, attrs.metacopy.as_deref())?;
-            self.metacopy_seen |= self.metacopy;
             if self.metacopy_value.is_none() {
                 self.metacopy_value = attrs.metacopy.clone();
             }
@@ -210,62 +248,76 @@ impl Lookup {
                 return Ok(Observed::Take);
             }
         }
-        self.follow(components, i, attrs.redirect.as_deref())?;
+        self.follow(way, i, attrs.redirect.as_deref())?;
         Ok(Observed::Take)
     }
 
     /// Rules R156 to R161: the layers below are asked under the redirect.
-    fn follow(&mut self, components: &[Name], i: usize, value: Option<&[u8]>) -> Result<(), Errno> {
+    fn follow(&mut self, way: &Way, i: usize, value: Option<&[u8]>) -> Result<(), Errno> {
         self.absolute_redirect = false;
         let Some(value) = value else { return Ok(()) };
-        let mut path = match redirect::parse(value)? {
-            Redirect::Absolute(path) => {
-                self.absolute_redirect = true;
-                self.absolute = true;
-                // An opaque directory on the way stopped the search; an absolute redirect behind it
-                // resumes it (rule R094).
-                self.stop = false;
-                path
-            }
-            Redirect::Relative(name) => {
-                let mut path = components.get(..i).unwrap_or_default().to_vec();
-                path.push(name);
-                path
-            }
-            Redirect::Nowhere => {
-                self.redirect_seen = true;
-                self.stop = true;
-                return Ok(());
-            }
+        let redirect = redirect::parse(value)?;
+        let mut text = Vec::new();
+        let mut next = Way {
+            names: Vec::new(),
+            absolute: way.absolute || redirect.absolute,
+            refused: None,
         };
-        path.extend_from_slice(components.get(i + 1..).unwrap_or_default());
+        if redirect.absolute {
+            self.absolute_redirect = true;
+            // An opaque directory on the way stopped the search; an absolute redirect behind it
+            // resumes it (rule R094).
+            self.stop = false;
+        } else {
+            next.names = way.names.get(..i).unwrap_or_default().to_vec();
+            for name in &next.names {
+                text.push(b'/');
+                text.extend_from_slice(name.as_bytes());
+            }
+            if next.absolute {
+                text.push(b'/');
+            }
+        }
+        text.extend_from_slice(redirect.value);
+        let rest = way.names.get(i + 1..).unwrap_or_default();
+        for name in rest {
+            text.push(b'/');
+            text.extend_from_slice(name.as_bytes());
+        }
+        for part in redirect
+            .parts
+            .into_iter()
+            .chain(rest.iter().cloned().map(Ok))
+        {
+            match part {
+                Ok(name) => next.names.push(name),
+                Err(errno) => {
+                    next.refused = Some(errno);
+                    break;
+                }
+            }
+        }
+        if next.refused.is_none() {
+            next.refused = way.refused;
+        }
         self.redirect_seen = true;
-        self.redirect = Some(render(&path, self.absolute));
-        self.path = path;
+        self.redirect = Some(text);
+        self.way = next;
         Ok(())
     }
 
-    /// What to answer when all layers have been asked; `found`: how many lowers were taken, `upper`:
-    /// whether the upper was. `data_layers`: there are data-only layers to look in later.
+    /// Decides when all layers have been asked; `found`: how many lowers were taken, `upper_metacopy`:
+    /// the upper is a metacopy.
     ///
     /// # Errors
-    /// `EPERM`: a redirect or metacopy that the mount does not follow (rules R165, R177). `EIO`: a
-    /// metacopy without data (rules R173, R174).
-    pub(crate) fn finish(
-        &mut self,
-        upper_metacopy: bool,
-        found: usize,
-        data_layers: bool,
-    ) -> Result<(), Errno> {
-        if self.metacopy && found > 0 && data_layers && self.absolute_redirect {
+    /// `EPERM`: as [`Lookup::may_descend`], unless the data are in data-only layers, which needs
+    /// neither option (rule R189). `EIO`: a metacopy without data (rules R173, R174, R188).
+    pub(crate) fn finish(&mut self, upper_metacopy: bool, found: usize) -> Result<(), Errno> {
+        if self.metacopy && found > 0 && self.data_layers && self.absolute_redirect {
             self.metacopy = false;
+            self.deferred = true;
         } else {
-            if self.metacopy_seen && !self.features.metacopy {
-                return Err(Errno::EPERM);
-            }
-            if self.redirect_seen && !self.features.redirect_follow {
-                return Err(Errno::EPERM);
-            }
+            self.may_descend()?;
         }
         if self.metacopy || (upper_metacopy && found == 0) {
             return Err(Errno::EIO);
@@ -285,17 +337,6 @@ pub(crate) fn is_metacopy(file_type: FileType, value: Option<&[u8]>) -> Result<b
         }
         _ => Ok(false),
     }
-}
-
-fn render(path: &[Name], absolute: bool) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (i, name) in path.iter().enumerate() {
-        if absolute || i > 0 {
-            out.push(b'/');
-        }
-        out.extend_from_slice(name.as_bytes());
-    }
-    out
 }
 
 #[cfg(test)]

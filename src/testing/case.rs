@@ -30,6 +30,8 @@ pub enum Check {
 pub struct Case {
     /// Lower layers, topmost first.
     pub lowers: Vec<LayerSpec>,
+    /// Data-only layers, the first to be asked first.
+    pub data: Vec<LayerSpec>,
     /// What the upper layer holds at the start; `None`: the stack has no upper and is read-only.
     pub upper: Option<LayerSpec>,
     /// Mount options, such as `index=on`; without layers and directories.
@@ -49,6 +51,13 @@ impl Case {
             upper,
             ..Case::default()
         }
+    }
+
+    /// Sets the data-only layers.
+    #[must_use]
+    pub fn data(mut self, layers: Vec<LayerSpec>) -> Self {
+        self.data = layers;
+        self
     }
 
     /// Sets the mount options.
@@ -91,6 +100,13 @@ impl Case {
             None => writeln!(out, "    None,")?,
         }
         writeln!(out, ")")?;
+        if !self.data.is_empty() {
+            writeln!(out, ".data(vec![")?;
+            for layer in &self.data {
+                writeln!(out, "{},", indent(&format!("{layer:?}"), 4))?;
+            }
+            writeln!(out, "])")?;
+        }
         if !self.options.is_empty() {
             writeln!(out, ".options(&{:?})", self.options)?;
         }

@@ -1,5 +1,6 @@
 //! Makes a failing case small.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -92,14 +93,22 @@ fn drop_layers(best: &mut Case, fails: &mut dyn FnMut(&Case) -> bool) {
             attempt(best, smaller, fails);
         }
     }
+    for at in (0..best.data.len()).rev() {
+        let mut smaller = best.clone();
+        smaller.data.remove(at);
+        attempt(best, smaller, fails);
+    }
 }
 
 fn drop_nodes(best: &mut Case, fails: &mut dyn FnMut(&Case) -> bool) {
     let count = best.lowers.len();
-    for index in 0..=count {
-        let of = |case: &Case| match index == count {
-            true => case.upper.clone(),
-            false => case.lowers.get(index).cloned(),
+    // Lowers, the upper, data-only layers.
+    for index in 0..=count + best.data.len() {
+        let data = index.wrapping_sub(count + 1);
+        let of = |case: &Case| match index.cmp(&count) {
+            Ordering::Less => case.lowers.get(index).cloned(),
+            Ordering::Equal => case.upper.clone(),
+            Ordering::Greater => case.data.get(data).cloned(),
         };
         let with = |best: &Case, layer: LayerSpec| {
             let mut case = best.clone();
@@ -107,6 +116,8 @@ fn drop_nodes(best: &mut Case, fails: &mut dyn FnMut(&Case) -> bool) {
                 case.upper = Some(layer);
             } else if let Some(lower) = case.lowers.get_mut(index) {
                 *lower = layer;
+            } else if let Some(spec) = case.data.get_mut(data) {
+                *spec = layer;
             }
             case
         };
@@ -191,6 +202,7 @@ fn rename_all(case: &Case, f: &mut dyn FnMut(&Path) -> PathBuf) -> Case {
         new
     };
     new.lowers = case.lowers.iter().map(&mut layer).collect();
+    new.data = case.data.iter().map(&mut layer).collect();
     new.upper = case.upper.as_ref().map(layer);
     for op in &mut new.ops {
         for path in op_paths(op) {

@@ -45,6 +45,7 @@ fn used_by_a_mount() {
         std::fs::create_dir(dirs.at("merged")).unwrap();
         let config = OverlayConfig {
             lowers: vec![dirs.at("lower")],
+            data: Vec::new(),
             upper: Some(dirs.at("upper")),
             work: Some(dirs.at("work")),
             options: Vec::new(),

@@ -177,6 +177,8 @@ impl Subject for Memory {
 /// Directories on ext4.
 pub(crate) struct Disk {
     pub(crate) lowers: Vec<PathBuf>,
+    /// Data-only layers.
+    pub(crate) data: Vec<PathBuf>,
     pub(crate) upper: PathBuf,
     pub(crate) work: PathBuf,
     mount: PathBuf,
@@ -192,6 +194,7 @@ impl Disk {
     pub(crate) fn of(dirs: &Dirs, options: &[String]) -> Self {
         Disk {
             lowers: dirs.lowers.clone(),
+            data: dirs.data.clone(),
             upper: dirs.upper.clone().unwrap(),
             work: dirs.work.clone().unwrap(),
             mount: dirs.mount.clone(),
@@ -210,11 +213,11 @@ impl Disk {
         DirLayerOptions::new().namespace(XattrNamespace::Trusted)
     }
 
-    fn opened_lowers(&self) -> Vec<Arc<dyn LayerBackend>> {
+    fn opened(layers: &[PathBuf]) -> Vec<Arc<dyn LayerBackend>> {
         let open = |path: &PathBuf| -> Arc<dyn LayerBackend> {
             Arc::new(Disk::layers().open_lower(path).unwrap())
         };
-        self.lowers.iter().map(open).collect()
+        layers.iter().map(open).collect()
     }
 
     pub(crate) fn opened_upper(&self) -> layerstack::DirLayer {
@@ -223,7 +226,8 @@ impl Disk {
     }
 
     pub(crate) fn checker(&self) -> Check {
-        Check::from_top(self.opened_lowers())
+        Check::from_top(Disk::opened(&self.lowers))
+            .data_layers(Disk::opened(&self.data))
             .upper(self.opened_upper())
             .options(overlay_options(&self.options))
     }
@@ -231,7 +235,8 @@ impl Disk {
     /// Only looks: nothing is opened for writing.
     pub(crate) fn looker(&self) -> Check {
         let open = |path: &PathBuf| Disk::layers().open_lower(path).unwrap();
-        Check::from_top(self.opened_lowers())
+        Check::from_top(Disk::opened(&self.lowers))
+            .data_layers(Disk::opened(&self.data))
             .upper(open(&self.upper))
             .work(open(&self.work))
             .options(overlay_options(&self.options))
@@ -248,6 +253,7 @@ impl Disk {
     pub(crate) fn config(&self) -> OverlayConfig {
         OverlayConfig {
             lowers: self.lowers.clone(),
+            data: self.data.clone(),
             upper: Some(self.upper.clone()),
             work: Some(self.work.clone()),
             options: self.options.clone(),
@@ -288,7 +294,8 @@ impl Subject for Disk {
     }
 
     fn view(&self) -> TreeSnapshot {
-        let stack = LayerStack::from_top(self.opened_lowers()).unwrap();
+        let stack = LayerStack::from_top(Disk::opened(&self.lowers)).unwrap();
+        let stack = stack.with_data_layers(Disk::opened(&self.data)).unwrap();
         // What the index says is not asked: the check does not, and a broken one would refuse. With a
         // work directory of its own, what lies in the stack's is neither seen nor swept.
         let options = overlay_options(&self.options)
@@ -325,6 +332,7 @@ pub(crate) fn on_disk(
         let lowers = lowers.iter().enumerate();
         let mut disk = Disk {
             lowers: lowers.map(|(i, l)| write(&format!("l{i}"), l)).collect(),
+            data: Vec::new(),
             upper: write("u", upper),
             work: space.dir("w"),
             mount: space.dir("m"),

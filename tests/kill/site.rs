@@ -99,6 +99,7 @@ impl Site {
             lowers: self.lowers(),
             upper: Some(self.path.join("upper")),
             work: Some(self.path.join("work")),
+            data: Vec::new(),
             options: self.options.clone(),
         };
         OverlayMount::new(&self.path.join("mount"), &config).unwrap()

@@ -122,6 +122,7 @@ fn kernel_view(mounted: &Mounted, layout: &Layout, case: &Case) -> Result<TreeSn
         lowers: dirs.lowers.clone(),
         upper: dirs.upper.clone(),
         work: dirs.work.clone(),
+        data: dirs.data.clone(),
         options: stack.options.clone(),
     };
     let mount = OverlayMount::new(&dirs.mount, &config).map_err(|e| format!("{e:?}"))?;

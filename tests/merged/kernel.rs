@@ -172,6 +172,7 @@ fn serve(
         lowers,
         upper: Some(upper),
         work: Some(space.dir("w")),
+        data: Vec::new(),
         options,
     };
     let mount = OverlayMount::new(&space.dir("m"), &config).expect("mount");

@@ -99,6 +99,7 @@ impl Site {
     pub fn in_kernel(&self, f: impl FnOnce(&Path)) -> TreeSnapshot {
         let config = OverlayConfig {
             lowers: self.lowers.clone(),
+            data: Vec::new(),
             upper: Some(self.upper.clone()),
             work: Some(self.work.clone()),
             options: Vec::new(),

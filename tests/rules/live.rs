@@ -48,6 +48,7 @@ pub(crate) fn both<const N: usize>(specs: [LayerSpec; N], test: impl FnOnce(&Liv
         let (work, mount) = (space.dir("w"), space.dir("m"));
         let config = OverlayConfig {
             lowers: lowers.clone(),
+            data: Vec::new(),
             upper: Some(kernel_upper.clone()),
             work: Some(space.dir("kw")),
             options: Vec::new(),

@@ -34,6 +34,7 @@ impl Place {
     pub(crate) fn config(lowers: &[PathBuf], upper: Option<(&Path, &Path)>) -> OverlayConfig {
         OverlayConfig {
             lowers: lowers.to_vec(),
+            data: Vec::new(),
             upper: upper.map(|(upper, _)| upper.to_path_buf()),
             work: upper.map(|(_, work)| work.to_path_buf()),
             options: Vec::new(),

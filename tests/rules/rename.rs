@@ -185,6 +185,42 @@ fn r146_nothing_stays_at_a_name_of_the_upper_alone() {
         .run();
 }
 
+/// The layers between the exchange and the removal of the whiteout (deviation RENAME-1), as a crash
+/// leaves them.
+#[test]
+fn r146_what_a_crash_leaves_is_not_shown() {
+    let left = || {
+        rule()
+            .lower(of([("/e/low", file(""))]))
+            .upper(of([
+                ("/p", dir().overlay(OverlayAttr::Origin, "")),
+                ("/p/n", gone()),
+                ("/e", opaque()),
+                ("/e/x", file("x")),
+            ]))
+            .tree_is(&["d /e", "- /e/x", "d /p"])
+            .fails(stat("/p/n"), Errno::ENOENT)
+    };
+    left()
+        .ok(mv("/e", "/p/n"))
+        .upper_is(&["w /e", "d /p", "d /p/n", "- /p/n/x"])
+        .remount()
+        .tree_is(&["d /p", "d /p/n", "- /p/n/x"])
+        .run();
+    left()
+        .ok(mkdir("/p/n"))
+        .ok(mkdir("/p/n/sub"))
+        .ok(rm("/e/x"))
+        .ok(rmdir("/e"))
+        .ok(mv("/p/n", "/e"))
+        .upper_is(&["d /e", "d /e/sub", "d /p"])
+        .ok(rmdir("/p"))
+        .remount()
+        .tree_is(&["d /e", "d /e/sub"])
+        .run();
+    left().ok(rmdir("/p")).upper_is(&["d /e", "- /e/x"]).run();
+}
+
 #[test]
 fn r147_a_lower_target_is_shadowed_not_copied() {
     rule()

@@ -74,6 +74,12 @@ impl Rule {
         self
     }
 
+    /// One more data-only layer, asked after those before.
+    pub(crate) fn data(mut self, spec: LayerSpec) -> Self {
+        self.case.data.push(spec);
+        self
+    }
+
     pub(crate) fn upper(mut self, spec: LayerSpec) -> Self {
         self.case.upper = Some(spec);
         self

@@ -18,6 +18,7 @@ pub fn check(dirs: &Dirs, stack: &Stack) -> Report {
     let options = DirLayerOptions::new().namespace(stack.namespace);
     let open = |path: &PathBuf| Arc::new(options.open_lower(path).expect("layer"));
     let mut check = Check::from_top(dirs.lowers.iter().map(open))
+        .data_layers(dirs.data.iter().map(open))
         .options(overlay_options(&stack.options))
         .portability(false);
     if let (Some(upper), Some(work)) = (&dirs.upper, &dirs.work) {
@@ -97,7 +98,9 @@ pub fn tidy(case: &mut Case, namespace: XattrNamespace) {
             spec.write_to_upper(&layer).expect("layer in memory");
             Arc::new(layer)
         };
-        let mut check = Check::from_top(case.lowers.iter().map(write)).portability(false);
+        let mut check = Check::from_top(case.lowers.iter().map(write))
+            .data_layers(case.data.iter().map(write))
+            .portability(false);
         if let Some(upper) = &case.upper {
             check = check.upper(write(upper));
         }

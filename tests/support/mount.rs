@@ -20,6 +20,8 @@ use rustix::mount::{
 pub struct OverlayConfig {
     /// Topmost first.
     pub lowers: Vec<PathBuf>,
+    /// Data-only.
+    pub data: Vec<PathBuf>,
     pub upper: Option<PathBuf>,
     pub work: Option<PathBuf>,
     /// Such as `index=on` or `userxattr`.
@@ -137,6 +139,9 @@ fn attach(fs: &OwnedFd, at: &Path, config: &OverlayConfig) -> rustix::io::Result
     fsconfig_set_string(fs, "source", "layerstack-test")?;
     for lower in &config.lowers {
         fsconfig_set_string(fs, "lowerdir+", lower)?;
+    }
+    for data in &config.data {
+        fsconfig_set_string(fs, "datadir+", data)?;
     }
     if let Some(upper) = &config.upper {
         fsconfig_set_string(fs, "upperdir", upper)?;

@@ -1,5 +1,6 @@
 //! This crate as a system: real directories or memory, through the engine.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use layerstack::backend::LayerBackend;
@@ -20,7 +21,7 @@ type Layer = Arc<dyn LayerBackend>;
 /// A union of one layer is useful without a mount; the kernel refuses to mount it (rule R004,
 /// deviation STACK-1), so the comparison does too.
 fn mountable(dirs: &Dirs) -> Result<(), Errno> {
-    match dirs.upper.is_none() && dirs.lowers.len() < 2 {
+    match dirs.upper.is_none() && dirs.lowers.len() + dirs.data.len() < 2 {
         true => Err(Errno::EINVAL),
         false => Ok(()),
     }
@@ -67,11 +68,14 @@ impl DirSystem {
     }
 
     fn try_open(&self) -> Result<Overlay, Errno> {
-        let mut lowers: Vec<Layer> = Vec::new();
-        for path in &self.dirs.lowers {
-            lowers.push(Arc::new(self.layers.open_lower(path).map_err(errno)?));
-        }
-        let stack = LayerStack::from_top(lowers).map_err(errno)?;
+        let open = |paths: &[PathBuf]| -> Result<Vec<Layer>, Errno> {
+            let open = |path| Ok(Arc::new(self.layers.open_lower(path).map_err(errno)?) as Layer);
+            paths.iter().map(open).collect()
+        };
+        let stack = LayerStack::from_top(open(&self.dirs.lowers)?)
+            .map_err(errno)?
+            .with_data_layers(open(&self.dirs.data)?)
+            .map_err(errno)?;
         match (&self.dirs.upper, &self.dirs.work) {
             (Some(upper), Some(work)) => {
                 let upper = self.layers.open_upper(upper, work).map_err(errno)?;
@@ -125,6 +129,7 @@ pub struct MemSystem {
     session: Option<Session>,
     /// Topmost first.
     lowers: Vec<Arc<MemLayer>>,
+    data: Vec<Arc<MemLayer>>,
     upper: Option<Arc<MemLayer>>,
     options: OverlayOptions,
     merged: SnapshotOptions,
@@ -145,10 +150,16 @@ impl MemSystem {
             .iter()
             .map(import)
             .collect::<Result<Vec<_>, _>>()?;
+        let data = dirs
+            .data
+            .iter()
+            .map(import)
+            .collect::<Result<Vec<_>, _>>()?;
         let upper = dirs.upper.as_ref().map(import).transpose()?;
         let mut system = MemSystem {
             session: None,
             lowers,
+            data,
             upper,
             options: overlay_options(&stack.options),
             merged: stack.merged_options(),
@@ -169,6 +180,7 @@ impl MemSystem {
         let mut system = MemSystem {
             session: None,
             lowers: case.lowers.iter().map(write).collect::<Result<_, _>>()?,
+            data: case.data.iter().map(write).collect::<Result<_, _>>()?,
             upper: case.upper.as_ref().map(write).transpose()?,
             options: overlay_options(&case.options),
             merged: SnapshotOptions::merged().started(started),
@@ -181,7 +193,9 @@ impl MemSystem {
 
     fn reopen(&mut self) -> Result<(), Errno> {
         self.session = None;
-        let stack = LayerStack::from_top(self.lowers.clone()).map_err(errno)?;
+        let stack = LayerStack::from_top(self.lowers.clone())
+            .and_then(|stack| stack.with_data_layers(self.data.clone()))
+            .map_err(errno)?;
         let options = self.options.clone();
         let overlay = match &self.upper {
             Some(upper) => Overlay::with_options(&stack, upper.clone(), options),

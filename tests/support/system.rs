@@ -81,6 +81,8 @@ pub struct Stack {
     pub started: Timestamp,
     /// Topmost first.
     pub lowers: Vec<PathBuf>,
+    /// Data-only.
+    pub data: Vec<PathBuf>,
     /// All options of the mount: those of the case and those that the namespace asks for.
     pub options: Vec<String>,
     upper_space: Workspace,
@@ -92,6 +94,8 @@ pub struct Stack {
 pub struct Dirs {
     /// Topmost first. Those of the stack, shared with other systems, until the first rotation.
     pub lowers: Vec<PathBuf>,
+    /// Data-only.
+    pub data: Vec<PathBuf>,
     pub upper: Option<PathBuf>,
     pub work: Option<PathBuf>,
     /// An empty directory to mount on.
@@ -136,7 +140,7 @@ impl Stack {
         let upper_space = Workspace::new(mounted, layout.upper);
         let mut lower_spaces: Vec<(Fs, Workspace)> = Vec::new();
         let mut lowers = Vec::new();
-        for (i, spec) in case.lowers.iter().enumerate() {
+        for (i, spec) in case.lowers.iter().chain(&case.data).enumerate() {
             let fs = layout.lowers[i % layout.lowers.len()];
             let name = format!("l{i}");
             let dir = if fs == layout.upper {
@@ -150,6 +154,7 @@ impl Stack {
             spec.write_to_dir(&dir, namespace)?;
             lowers.push(dir);
         }
+        let data = lowers.split_off(case.lowers.len());
         let mut options = case.options.clone();
         if namespace == XattrNamespace::User {
             options.push("userxattr".into());
@@ -162,6 +167,7 @@ impl Stack {
             namespace,
             started: Timestamp::new(now.as_secs().try_into().unwrap(), now.subsec_nanos()),
             lowers,
+            data,
             options,
             upper_space,
             lower_spaces,
@@ -174,6 +180,7 @@ impl Stack {
         let Some(spec) = &self.case.upper else {
             return Ok(Dirs {
                 lowers: self.lowers.clone(),
+                data: self.data.clone(),
                 upper: None,
                 work: None,
                 mount,
@@ -183,6 +190,7 @@ impl Stack {
         spec.write_to_dir(&upper, self.namespace)?;
         Ok(Dirs {
             lowers: self.lowers.clone(),
+            data: self.data.clone(),
             upper: Some(upper),
             work: Some(self.upper_space.dir(&format!("{label}-w"))),
             mount,
@@ -240,6 +248,7 @@ impl KernelSystem {
     fn mount(&mut self) -> Result<(), Errno> {
         let config = OverlayConfig {
             lowers: self.dirs.lowers.clone(),
+            data: self.dirs.data.clone(),
             upper: self.dirs.upper.clone(),
             work: self.dirs.work.clone(),
             options: self.options.clone(),

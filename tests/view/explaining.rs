@@ -1,7 +1,10 @@
-use layerstack::{FileType, HidingKind, LayerId, LayerStack, MissingReason, OverlayAttr};
+use layerstack::{
+    Fate, FileType, HidingKind, LayerId, LayerStack, MissingReason, Overlay, OverlayAttr,
+    OverlayOptions,
+};
 
 use layerstack::Name;
-use layerstack::backend::memory::MemLayerBuilder;
+use layerstack::backend::memory::{MemLayer, MemLayerBuilder};
 use layerstack::backend::{Entry, LayerBackend};
 
 use crate::{layer, stack};
@@ -316,4 +319,61 @@ fn explanations_serialise_whatever_the_names() {
     assert_eq!(json["real_path"], "/a\\xff");
     assert_eq!(json["shown"]["layer"]["Lower"], 0);
     assert_eq!(json["occurrences"][1]["fate"]["Hidden"]["path"], "/a\\xff");
+}
+
+/// Data-only layers are asked last; the first that has the path supplies the data.
+#[test]
+fn r185_r187_where_data_come_from() {
+    let meta_only = |l: MemLayerBuilder, path: &str, to: &str| {
+        l.file(path, "")
+            .overlay_attr(path, OverlayAttr::Metacopy, "")
+            .overlay_attr(path, OverlayAttr::Redirect, to)
+    };
+    let image = meta_only(layer("image"), "tool", "/ab/cd");
+    let image = meta_only(image, "lost", "/ab/no").build().unwrap();
+    let data = ["first", "second"].map(layer);
+    let [first, second] = data.map(|l| l.dir("ab", 0o755));
+    let data = [first, second.file("ab/cd", "content")].map(|l| l.build().unwrap());
+    let s = LayerStack::from_top([image]).unwrap();
+    let s = s.with_data_layers(data).unwrap();
+    assert_eq!(
+        text(&s, "/tool"),
+        "/tool: file, mode 0644, owner 0:0, 0 bytes, from lower[0]
+  redirect of /tool in lower[0] to /ab/cd below
+  lower[0] (image): file, shown
+  lower[2] (second): file at /ab/cd, supplies the data"
+    );
+    assert_eq!(
+        text(&s, "/lost"),
+        "/lost: file, mode 0644, owner 0:0, 0 bytes, from lower[0]
+  redirect of /lost in lower[0] to /ab/no below
+  lower[0] (image): file, shown
+  lower[2] (second): unreadable: no such file or directory (ENOENT) at /ab/no, supplies the data"
+    );
+}
+
+/// A hard link that was changed under another name is shown from the index.
+#[test]
+fn r262_what_the_index_holds_is_shown() {
+    let low = layer("low").file("a", "old").hard_link("a", "b");
+    let low = LayerStack::from_top([low.build().unwrap()]).unwrap();
+    let options = OverlayOptions::new().index(true);
+    let union = Overlay::with_options(&low, MemLayer::new(), options).unwrap();
+    union.write("/a", "changed").unwrap();
+    let shown = union.resolve("/b").unwrap();
+    assert_eq!(shown.shown.as_ref().unwrap().metadata.size, 7);
+    let fates: Vec<_> = shown
+        .occurrences
+        .iter()
+        .map(|o| (o.layer, &o.fate))
+        .collect();
+    let [
+        (LayerId::Lower(0), Fate::Hidden(by)),
+        (LayerId::Work, Fate::Shown),
+    ] = &fates[..]
+    else {
+        panic!("{fates:?}");
+    };
+    let (index, name) = (&shown.occurrences[1].path, &by.path);
+    assert!(index.starts_with("/index") && index == name, "{shown}");
 }

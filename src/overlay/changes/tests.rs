@@ -24,8 +24,13 @@ fn overlay(upper: MemLayerBuilder, lowers: Vec<MemLayerBuilder>) -> LayerStack {
         .map(|l| Arc::new(l.build().unwrap()) as Arc<dyn LayerBackend>)
         .collect();
     let upper = Arc::new(upper.build().unwrap());
+    let layers = Layers {
+        upper: Some(upper),
+        lowers,
+        data: Vec::new(),
+    };
     LayerStack {
-        core: Core::new(lowers, Some(upper), OverlayOptions::default()).unwrap(),
+        core: Core::new(layers, OverlayOptions::default()).unwrap(),
     }
 }
 

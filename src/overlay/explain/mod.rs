@@ -3,6 +3,7 @@
 //! The explanation asks more than a lookup does: where the search ended, the layers below are
 //! looked at by the plain path, so that what they hold and nobody sees is told too.
 
+mod beyond;
 mod search;
 mod text;
 
@@ -109,7 +110,7 @@ pub struct Occurrence {
     pub layer: LayerId,
     /// How the layer calls itself.
     pub label: String,
-    /// The path inside the layer.
+    /// The path inside the layer; of the work directory, beneath `workdir=` itself.
     #[cfg_attr(
         feature = "serde",
         serde(serialize_with = "crate::path::serialize_path")

@@ -37,14 +37,14 @@ impl LayerDir {
 
 /// What was found at one name.
 #[derive(Debug, Default)]
-struct Level {
+pub(super) struct Level {
     /// The visible object.
-    inode: Option<Arc<Inode>>,
+    pub(super) inode: Option<Arc<Inode>>,
     path: PathBuf,
     /// The layers' directories of this name, visible or not.
     dirs: Vec<LayerDir>,
-    occurrences: Vec<Occurrence>,
-    redirects: Vec<RedirectHop>,
+    pub(super) occurrences: Vec<Occurrence>,
+    pub(super) redirects: Vec<RedirectHop>,
 }
 
 /// One answer of a layer to the engine's lookup.
@@ -269,6 +269,7 @@ impl<'a> Explainer<'a> {
         let Listener {
             mut answers,
             redirects,
+            taken,
             ..
         } = listener;
         answers.extend(not_asked(top, name, &answers));
@@ -285,6 +286,7 @@ impl<'a> Explainer<'a> {
             }
         }
         self.look_hidden(top, name, &mut level);
+        self.core.look_beyond(&mut level, taken)?;
         level.occurrences.sort_by_key(|o| o.layer);
         Ok(level)
     }
@@ -429,7 +431,7 @@ impl<'a> Listener<'a> {
                 asked: Asked::Yes {
                     observed: seen.observed,
                     stops: seen.stops,
-                    end: seen.is_end(),
+                    end: seen.end,
                 },
             },
         });
@@ -487,7 +489,7 @@ impl Core {
     /// How a layer calls itself.
     pub(crate) fn label(&self, layer: LayerId) -> String {
         let backend = match layer {
-            LayerId::Lower(i) => self.lowers.get(i).map(|l| &l.backend),
+            LayerId::Lower(i) => self.read_only_layer(i).map(|l| &l.backend),
             LayerId::Upper | LayerId::Work => self.upper.as_ref(),
         };
         backend.map_or_else(String::new, |b| b.label())

@@ -188,6 +188,7 @@ pub fn case(profile: &Profile) -> BoxedStrategy<Case> {
             }
             Case {
                 lowers,
+                data: Vec::new(),
                 upper,
                 options: Vec::new(),
                 ops,

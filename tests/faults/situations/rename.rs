@@ -179,6 +179,30 @@ fn directories() -> Vec<Situation> {
             mv("/n", "/e"),
         ),
         both(
+            "rename a directory out of a new one over a whiteout",
+            plain(),
+            hides_e().with("/p/n/x", file("x")),
+            mv("/p/n", "/e"),
+        ),
+        both(
+            "rename a directory of a new one over a whiteout in it",
+            plain(),
+            of([("/p/n/x", file("x")), ("/p/w", gone())]),
+            mv("/p/n", "/p/w"),
+        ),
+        low(
+            "rename a directory out of one just made over a removed one",
+            plain(),
+            mv("/p/n", "/e"),
+        )
+        .setup([
+            mkdir("/p"),
+            mkdir("/p/n"),
+            rm("/e/h"),
+            rm("/e/s"),
+            rmdir("/e"),
+        ]),
+        both(
             "rename an upper directory over an emptied one",
             plain(),
             onto_emptied,
