@@ -18,6 +18,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
+use layerstack::check::Report;
 use layerstack::testing::case::{Check, xattr};
 use layerstack::testing::spec::Piece;
 use layerstack::testing::strategy::Profile;
@@ -405,6 +406,9 @@ impl System for Stays {
     }
     fn rotate(&mut self) -> Result<(), Errno> {
         self.0.rotate()
+    }
+    fn check(self: Box<Self>) -> Report {
+        self.0.check()
     }
 }
 

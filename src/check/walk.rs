@@ -353,7 +353,9 @@ impl<'a> Walker<'a> {
             }
             (Some(value), None) => self.cx.recorded(value, FileType::Directory).0,
         };
-        if let Some(kind) = hints::directory(lower.is_some(), recorded) {
+        let kind = hints::directory(lower.is_some(), recorded)
+            .filter(|_| self.cx.core.stores_overlay_attrs());
+        if let Some(kind) = kind {
             let path = self.path_of(object.name);
             let right = match lower {
                 Some(lower) => {
@@ -385,7 +387,10 @@ impl<'a> Walker<'a> {
         let Some(layer) = here.layers.first().filter(|l| l.id == LayerId::Upper) else {
             return;
         };
-        let Some(kind) = hints::impure(here.state.impure, needed) else {
+        let Some(kind) = hints::impure(
+            here.state.impure,
+            needed && self.cx.core.stores_overlay_attrs(),
+        ) else {
             return;
         };
         let value = (kind == FindingKind::ImpureMissing).then_some(&b"y"[..]);

@@ -8,18 +8,18 @@ use layerstack::backend::LayerBackend;
 use layerstack::backend::memory::MemLayer;
 use layerstack::check::{Check, FindingKind, Report};
 use layerstack::testing::{Case, LayerSpec, NodeSpec};
-use layerstack::{DirLayerOptions, LayerId, OverlayAttr, XattrNamespace};
+use layerstack::{DirLayerOptions, LayerId, OverlayAttr, OverlayOptions, XattrNamespace};
 
 use super::options::overlay_options;
 use super::system::{Dirs, Stack};
 
 /// Checks the directories of a system that is closed, without opening anything for writing.
-pub fn check(dirs: &Dirs, stack: &Stack) -> Report {
-    let options = DirLayerOptions::new().namespace(stack.namespace);
-    let open = |path: &PathBuf| Arc::new(options.open_lower(path).expect("layer"));
+pub fn check(dirs: &Dirs, namespace: XattrNamespace, options: OverlayOptions) -> Report {
+    let layers = DirLayerOptions::new().namespace(namespace);
+    let open = |path: &PathBuf| Arc::new(layers.open_lower(path).expect("layer"));
     let mut check = Check::from_top(dirs.lowers.iter().map(open))
         .data_layers(dirs.data.iter().map(open))
-        .options(overlay_options(&stack.options))
+        .options(options)
         .portability(false);
     if let (Some(upper), Some(work)) = (&dirs.upper, &dirs.work) {
         check = check.upper(open(upper)).work(open(work));
@@ -45,7 +45,7 @@ fn group(kind: FindingKind) -> &'static str {
 /// them is removed.
 pub fn excuses(dirs: &Dirs, stack: &Stack) -> Excused {
     let found = |dirs: &Dirs| {
-        let report = check(dirs, stack);
+        let report = check(dirs, stack.namespace, overlay_options(&stack.options));
         let kinds = report.findings().iter().map(|f| group(f.kind));
         kinds.collect::<Excused>()
     };
@@ -69,8 +69,7 @@ pub fn excuses(dirs: &Dirs, stack: &Stack) -> Excused {
 }
 
 /// What is found now and is not excused.
-pub fn accusations(dirs: &Dirs, stack: &Stack, excused: &Excused) -> Vec<String> {
-    let report = check(dirs, stack);
+pub fn accusations(report: &Report, stack: &Stack, excused: &Excused) -> Vec<String> {
     let findings = report.findings().iter();
     findings
         .filter(|f| !excused.contains(group(f.kind)) && !is_left_on_purpose(f.kind, stack))
@@ -137,22 +136,5 @@ fn without_redirects(spec: &mut LayerSpec) {
     let paths: Vec<PathBuf> = paths.map(|(path, _)| path.clone()).collect();
     for path in paths {
         *spec = spec.clone().without(path);
-    }
-}
-
-impl Dirs {
-    /// The directories after [`Dirs::rotate`], which was called already.
-    pub fn rotated(&self) -> Dirs {
-        let mut dirs = self.clone();
-        if let Some(old) = dirs.upper.take() {
-            let with = |suffix: &str| {
-                let mut path = old.clone().into_os_string();
-                path.push(suffix);
-                Some(PathBuf::from(path))
-            };
-            (dirs.upper, dirs.work) = (with("u"), with("w"));
-            dirs.lowers.insert(0, old);
-        }
-        dirs
     }
 }

@@ -181,7 +181,7 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
             .dirs(label)
             .map_err(|e| diverge(None, format!("layers: {e}")))
     };
-    let (mut left_dirs, mut right_dirs) = (dirs("a")?, dirs("b")?);
+    let (left_dirs, right_dirs) = (dirs("a")?, dirs("b")?);
     let excused = checker::excuses(&left_dirs, stack);
     let opened = (
         (pair.left)(&left_dirs, stack),
@@ -224,7 +224,6 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
                 _ => (Ok(()), Ok(())),
             };
             if *check == Check::Rotate {
-                (left_dirs, right_dirs) = (left_dirs.rotated(), right_dirs.rotated());
                 rotated = true;
             }
             match reopened {
@@ -261,10 +260,8 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
     stats.ops = stack.case.ops.len() as u64;
     stats.succeeded = succeeded;
     stats.ends = ends;
-    drop((left, right));
-    let sides = [("left", &left_dirs), ("right", &right_dirs)];
-    for (side, dirs) in sides.iter().take(if rules.right_in_memory { 1 } else { 2 }) {
-        let found = checker::accusations(dirs, stack, &excused);
+    for (side, report) in [("left", left.check()), ("right", right.check())] {
+        let found = checker::accusations(&report, stack, &excused);
         if !found.is_empty() {
             let found = found.join("\n");
             return Err(diverge(
