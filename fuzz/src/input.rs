@@ -138,10 +138,12 @@ impl<'a> Input<'a> {
 
     fn attr(&mut self) -> SetAttr {
         let byte = self.byte();
-        let mut attr = SetAttr::default();
-        attr.mode = (byte & 1 != 0).then(|| u32::from(self.byte()) << 4);
-        attr.uid = (byte & 2 != 0).then(|| u32::from(self.byte()));
-        attr.gid = (byte & 4 != 0).then(|| u32::from(self.byte()));
+        let mut attr = SetAttr {
+            mode: (byte & 1 != 0).then(|| u32::from(self.byte()) << 4),
+            uid: (byte & 2 != 0).then(|| u32::from(self.byte())),
+            gid: (byte & 4 != 0).then(|| u32::from(self.byte())),
+            ..SetAttr::default()
+        };
         if byte & 8 != 0 {
             attr.mtime = SetTime::At(Timestamp::new(-5, 7));
         }

@@ -6,7 +6,7 @@ use layerstack::testing::merged::{Agreed, Agreement};
 use layerstack::testing::oracle::{MergeOptions, merge};
 use layerstack::testing::strategy::Profile;
 use layerstack::testing::{
-    Case, LayerSpec, MountPoint, NodeSpec, ReferenceModel, SnapshotOptions, Weakenings,
+    Case, LayerSpec, MountPoint, ReferenceModel, SnapshotOptions, Weakenings,
 };
 use layerstack::{Fsync, Op, OverlayOptions, RenameFlags, XattrName};
 
