@@ -4,7 +4,10 @@
 //! serves in the foreground until it is unmounted or gets a signal, and prints one line when the
 //! mount is live; with `--background` it returns then.
 //!
-//! As a mount helper, `mount SRC MOUNTPOINT -o OPTIONS` returns once the mount is live.
+//! As a mount helper, `mount SRC MOUNTPOINT -o OPTIONS` returns once the mount is live: with the program
+//! installed as `/sbin/mount.layerstack`, `mount -t layerstack SRC MOUNTPOINT -o OPTIONS` calls it;
+//! with one named `layerstack` in the path, `mount -t fuse.layerstack ...` and `mount.fuse3 layerstack#SRC ...`
+//! do, and so does a line in `/etc/fstab`.
 //!
 //! Exit status: 0 if all went well, 1 if it did not, 2 if the command line is wrong.
 
@@ -22,6 +25,7 @@ use args::Args;
 
 fn main() -> ExitCode {
     let args = match Args::parse(std::env::args_os().skip(1).collect()) {
+        Ok(Some(args)) if args.fake => return ExitCode::SUCCESS,
         Ok(Some(args)) => args,
         Ok(None) => {
             println!("{}", args::USAGE);

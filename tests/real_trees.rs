@@ -17,6 +17,7 @@
 mod comparing;
 #[path = "real_trees/packages.rs"]
 mod packages;
+#[allow(dead_code, reason = "shared with another test")]
 #[path = "real_trees/site.rs"]
 mod site;
 mod support;

@@ -8,8 +8,9 @@ use layerstack::MountOptions;
 use layerstack::fuse::FuseOptions;
 
 pub(crate) const USAGE: &str = "\
-usage: mount [--background] -o OPTIONS MOUNTPOINT
-       mount SRC MOUNTPOINT [-o OPTIONS]
+usage: mount [--background] [-f] -o OPTIONS MOUNTPOINT
+       mount [-f] SRC MOUNTPOINT -o OPTIONS
+-f: check the options, and mount nothing
 OPTIONS: lowerdir=TOP:...:BOTTOM[,upperdir=DIR,workdir=DIR][,ro][,...], as for the kernel's
          overlay mounts; without upperdir the mount is read-only.
          Besides: allow_other, no_passthrough, threads=N, fsname=NAME";
@@ -20,6 +21,8 @@ pub(crate) struct Args {
     pub(crate) mountpoint: PathBuf,
     /// Return when the mount is live.
     pub(crate) background: bool,
+    /// Look at the options, and mount nothing.
+    pub(crate) fake: bool,
     pub(crate) fuse: FuseOptions,
 }
 
@@ -28,15 +31,16 @@ impl Args {
     pub(crate) fn parse(words: Vec<OsString>) -> Result<Option<Args>, String> {
         let mut places: Vec<OsString> = Vec::new();
         let mut options = Vec::new();
-        let mut background = false;
+        let (mut background, mut fake) = (false, false);
         let mut fuse = FuseOptions::new();
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
             match word.as_bytes() {
                 b"-h" | b"--help" => return Ok(None),
                 b"--background" => background = true,
+                b"-f" => fake = true,
                 // What mount(8) passes on to helpers, without meaning here.
-                b"-s" | b"-f" | b"-n" | b"-v" => {}
+                b"-s" | b"-n" | b"-v" => {}
                 b"-N" | b"-t" => {
                     words.next();
                 }
@@ -64,6 +68,7 @@ impl Args {
             union,
             mountpoint: mountpoint.into(),
             background,
+            fake,
             fuse: flags(&generic, fuse),
         }))
     }
@@ -79,6 +84,7 @@ fn own(list: &OsStr, mut fuse: FuseOptions) -> Result<(OsString, FuseOptions), S
             None if text == "default_permissions" => fuse = fuse.default_permissions(true),
             None if text == "no_passthrough" => fuse = fuse.passthrough(false),
             None if text == "auto_unmount" => {}
+            None if text == "remount" => return Err("remounting is not supported".into()),
             Some(("threads", value)) => {
                 let threads = value.parse().map_err(|_| format!("bad option {text}"))?;
                 fuse = fuse.threads(threads);

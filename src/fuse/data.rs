@@ -37,7 +37,7 @@ impl Server {
         let options = Server::open_options(flags.0);
         let file = self.core.open_node(&inode, &options)?;
         if options.truncate {
-            self.drop_set_id(req, &inode)?;
+            self.drop_set_id(req, &inode, false)?;
         }
         Ok(file)
     }
@@ -74,7 +74,7 @@ impl Server {
     ) -> Answer<u32> {
         let file = self.file(fh)?;
         if flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
-            self.drop_set_id(req, file.file.inode())?;
+            self.drop_set_id(req, file.file.inode(), true)?;
         }
         let mut done = 0;
         while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
@@ -88,7 +88,14 @@ impl Server {
         u32::try_from(done).map_err(|_| Errno::EIO)
     }
 
-    pub(super) fn allocate(&self, fh: FileHandle, offset: u64, len: u64, mode: i32) -> Answer<()> {
+    pub(super) fn allocate(
+        &self,
+        req: &Request,
+        fh: FileHandle,
+        offset: u64,
+        len: u64,
+        mode: i32,
+    ) -> Answer<()> {
         const KEEP: i32 = libc::FALLOC_FL_KEEP_SIZE;
         const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | KEEP;
         const ZERO: i32 = libc::FALLOC_FL_ZERO_RANGE;
@@ -101,7 +108,9 @@ impl Server {
             ZERO_KEEP => AllocateMode::ZeroRangeKeepSize,
             _ => return Err(Errno::EOPNOTSUPP),
         };
-        Ok(self.file(fh)?.file.try_allocate(mode, offset, len)?)
+        let file = self.file(fh)?;
+        file.file.try_allocate(mode, offset, len)?;
+        self.drop_set_id(req, file.file.inode(), false)
     }
 
     /// `lseek(2)` for data and holes; the kernel does the rest.
@@ -131,12 +140,14 @@ impl Server {
 
     pub(super) fn copy_range(
         &self,
+        req: &Request,
         from: (FileHandle, u64),
         to: (FileHandle, u64),
         len: u64,
     ) -> Answer<u32> {
         let (source, target) = (self.file(from.0)?, self.file(to.0)?);
         let len = len.min(u64::from(u32::MAX));
+        self.drop_set_id(req, target.file.inode(), false)?;
         let done = target.file.copy_from(&source.file, from.1, to.1, len)?;
         u32::try_from(done).map_err(|_| Errno::EIO)
     }

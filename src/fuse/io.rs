@@ -11,11 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fuser::{BackingId, FileHandle};
 
 use crate::error::LayerId;
+use crate::fuse::caller::SET_ID_BITS;
 use crate::fuse::server::Server;
 use crate::overlay::file::File;
-
-/// Set-id bits must go when others write, which the kernel leaves undone for what it passes through.
-const SET_ID_BITS: u32 = 0o6000;
 
 /// How a node's open handles are served.
 #[derive(Debug, Default)]
@@ -143,6 +141,8 @@ impl Server {
             return None;
         }
         let fd = real.file.as_fd()?;
+        // Set-id bits must go when others write, which the kernel leaves undone for what it passes
+        // through.
         if real.file.metadata().ok()?.mode & SET_ID_BITS != 0 {
             return None;
         }

@@ -27,12 +27,29 @@
 //! # Who checks what
 //!
 //! Permissions, access lists, locks and the page cache are the kernel's. The caller's user, group
-//! and umask come with each request. The server's process owns every access to the layers, so it
-//! needs the rights for them.
+//! and umask come with each request; further groups and capabilities, which decide whether set-id bits
+//! stay when a file with such bits changes, are read from `/proc`. The server's process owns every
+//! access to the layers, so it needs the rights for them.
+//!
+//! # What the protocol does not permit
+//!
+//! - Unnamed files (`O_TMPFILE`): `EOPNOTSUPP`, as the library that speaks the protocol has no such
+//!   request. Programs fall back to named ones.
+//! - Inode flags without a name in [`InodeFlags`](crate::InodeFlags) are not shown, and cannot be set
+//!   (`EOPNOTSUPP`).
+//! - With an index all names of a lower file are one object, and a request does not say by which of them
+//!   it was opened. So another of its names may be copied up than the kernel would take; what is shown
+//!   is the same.
+//! - Of what is immutable or append-only the kernel does not know; it is refused all the same, but
+//!   another reason to refuse may be told first.
+//! - Set-id bits that are given to a file while it is open for writing (passed through to the kernel)
+//!   stay when it is written to through that opening.
 
+mod caller;
 mod convert;
 mod data;
 mod device;
+mod flags;
 mod handles;
 mod io;
 mod names;

@@ -7,19 +7,21 @@ use std::sync::Arc;
 use fuser::{FileHandle, INodeNo, Request};
 
 use crate::backend::XattrMode;
-use crate::credentials::{CapabilitySet, Credentials};
+use crate::credentials::CapabilitySet;
 use crate::errno::Errno;
+use crate::fuse::caller;
+use crate::fuse::flags;
 use crate::fuse::server::{Answer, Server};
 use crate::meta::{Metadata, SetAttr};
-use crate::overlay::core::Core;
 use crate::overlay::inode::Inode;
 use crate::xattr_name::XattrName;
 
 const FS_IOC_GETFLAGS: u32 = 0x8008_6601;
-const FS_SYNC_FL: u32 = 0x8;
-const FS_IMMUTABLE_FL: u32 = 0x10;
-const FS_APPEND_FL: u32 = 0x20;
-const FS_NOATIME_FL: u32 = 0x80;
+const FS_IOC_SETFLAGS: u32 = 0x4008_6602;
+const FS_IOC_FSGETXATTR: u32 = 0x801c_581f;
+const FS_IOC_FSSETXATTR: u32 = 0x401c_5820;
+
+const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
 
 impl Server {
     pub(super) fn metadata(&self, inode: &Inode) -> Answer<Metadata> {
@@ -30,15 +32,6 @@ impl Server {
     pub(super) fn read_link(&self, inode: &Inode) -> Answer<Vec<u8>> {
         let _tree = self.core.read();
         Ok(self.core.read_link(inode)?)
-    }
-
-    /// The union for who sent a request, so that new objects are theirs. What they may do the kernel
-    /// has checked.
-    pub(super) fn for_caller(&self, req: &Request, umask: u32) -> Arc<Core> {
-        let caller = Credentials::user(req.uid(), req.gid())
-            .capabilities(CapabilitySet::ALL)
-            .umask(umask);
-        self.core.for_caller(Some(&caller))
     }
 
     pub(super) fn set_len(
@@ -52,24 +45,20 @@ impl Server {
             Some(handle) => handle.file.try_set_len(len)?,
             None => self.core.truncate_inode(inode, len)?,
         }
-        self.drop_set_id(req, inode)
+        self.drop_set_id(req, inode, false)
     }
 
-    /// After content changed: set-id bits go unless the caller may keep them.
-    pub(super) fn drop_set_id(&self, req: &Request, inode: &Arc<Inode>) -> Answer<()> {
-        if req.uid() == 0 {
-            return Ok(());
-        }
-        let meta = self.metadata(inode)?;
-        let mut mode = meta.mode & !0o4000;
-        if mode & 0o2010 == 0o2010 {
-            mode &= !0o2000;
-        }
-        if mode != meta.mode {
-            self.core.set_attr(inode, &SetAttr::mode(mode))?;
-            self.forget_attr(inode);
-        }
-        Ok(())
+    pub(super) fn set_attr(
+        &self,
+        req: &Request,
+        inode: &Arc<Inode>,
+        change: &SetAttr,
+    ) -> Answer<()> {
+        let core = match (change.uid, change.gid) {
+            (None, None) => self.core.clone(),
+            _ => self.for_change(req, inode, false)?,
+        };
+        Ok(core.set_attr(inode, change)?)
     }
 
     pub(super) fn xattr(&self, ino: INodeNo, raw: &OsStr) -> Answer<Vec<u8>> {
@@ -91,10 +80,12 @@ impl Server {
             let _tree = self.core.read();
             self.core.xattrs(&inode)?
         };
+        // The kernel keeps others from reading these, not from learning of them.
+        let is_trusted = |name: &XattrName| name.as_bytes().starts_with(b"trusted.");
+        let hides = names.iter().any(is_trusted) && !caller::has(req, CapabilitySet::SYS_ADMIN);
         let mut list = Vec::new();
         for name in names {
-            // The kernel keeps others from reading these, not from learning of them.
-            if name.as_bytes().starts_with(b"trusted.") && req.uid() != 0 {
+            if hides && is_trusted(&name) {
                 continue;
             }
             list.extend_from_slice(name.as_bytes());
@@ -105,6 +96,7 @@ impl Server {
 
     pub(super) fn set_xattr(
         &self,
+        req: &Request,
         ino: INodeNo,
         raw: &OsStr,
         value: Option<&[u8]>,
@@ -117,28 +109,34 @@ impl Server {
             libc::XATTR_REPLACE => XattrMode::Replace,
             _ => XattrMode::Set,
         };
-        Ok(self.core.set_xattr(&inode, &name, value, mode)?)
+        // An access list may take set-group-id away, and shows as mode bits.
+        let core = match raw.as_bytes() == ACCESS_LIST {
+            true => self.for_change(req, &inode, false)?,
+            false => self.core.clone(),
+        };
+        core.set_xattr(&inode, &name, value, mode)?;
+        if core.caller().is_some() {
+            self.forget_attr(&inode);
+        }
+        Ok(())
     }
 
-    /// Answers the requests about inode flags that `lsattr(1)` makes.
-    pub(super) fn inode_flags(&self, ino: INodeNo, cmd: u32) -> Answer<Vec<u8>> {
-        if cmd != FS_IOC_GETFLAGS {
-            return Err(Errno::ENOTTY);
-        }
+    /// Answers the requests about inode flags that `lsattr(1)` and `chattr(1)` make, and the kernel
+    /// before it lets anyone set them. Who may set which the kernel has checked.
+    pub(super) fn inode_flags(&self, ino: INodeNo, cmd: u32, data: &[u8]) -> Answer<Vec<u8>> {
         let inode = self.inode(ino)?;
-        let _tree = self.core.read();
-        let flags = self.core.flags(&inode)?;
-        let mut bits = 0u32;
-        for (on, bit) in [
-            (flags.sync, FS_SYNC_FL),
-            (flags.immutable, FS_IMMUTABLE_FL),
-            (flags.append, FS_APPEND_FL),
-            (flags.noatime, FS_NOATIME_FL),
-        ] {
-            if on {
-                bits |= bit;
-            }
-        }
-        Ok(bits.to_ne_bytes().to_vec())
+        let shown = || {
+            let _tree = self.core.read();
+            Ok::<_, Errno>(self.core.shown_flags(&inode)?)
+        };
+        let flags = match cmd {
+            FS_IOC_GETFLAGS => return Ok(flags::bits(shown()?).to_ne_bytes().to_vec()),
+            FS_IOC_FSGETXATTR => return Ok(flags::extended(shown()?)),
+            FS_IOC_SETFLAGS => flags::from_bits(data)?,
+            FS_IOC_FSSETXATTR => flags::from_extended(data)?,
+            _ => return Err(Errno::ENOTTY),
+        };
+        self.core.set_flags(&inode, flags)?;
+        Ok(Vec::new())
     }
 }

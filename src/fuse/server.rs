@@ -18,6 +18,7 @@ use fuser::{
 };
 
 use crate::errno::Errno;
+use crate::fuse::caller::SET_ID_BITS;
 use crate::fuse::convert;
 use crate::fuse::handles::{Handles, Stream};
 use crate::fuse::io::Handle;
@@ -137,12 +138,21 @@ impl Server {
         }
     }
 
+    /// How long a name may be kept. Taking set-id bits away changes a mode that the kernel looks at
+    /// without asking whether it is good still, unless it looks the name up again.
+    pub(super) fn name_time(&self, meta: &Metadata) -> Duration {
+        match meta.is_file() && meta.mode & SET_ID_BITS != 0 {
+            true => Duration::ZERO,
+            false => self.options.cache,
+        }
+    }
+
     fn reply_entry(&self, answer: Answer<(Arc<Inode>, Metadata)>, reply: ReplyEntry) {
         self.tell_copied_up();
         match answer {
             Ok((inode, meta)) => {
                 let told = self.entry(&inode, &meta);
-                let names = self.options.cache;
+                let names = self.name_time(&meta);
                 reply.entry_with_ttls(&told.attr_time, &names, &told.attr, told.generation);
             }
             Err(e) => reply.error(convert::errno(e)),
@@ -290,7 +300,7 @@ impl Filesystem for Server {
                 self.set_len(req, &inode, fh, len)?;
             }
             if !change.is_empty() {
-                self.core.set_attr(&inode, &change)?;
+                self.set_attr(req, &inode, &change)?;
             }
             self.metadata(&inode)
         });
@@ -413,7 +423,8 @@ impl Filesystem for Server {
         let way = self.way(file, io, writes, |fd| reply.open_backing(fd));
         let flags = page_flags(way.keeps_pages);
         let (handle, backing) = self.register(way);
-        let (time, attr, generation) = (&told.attr_time, &told.attr, told.generation);
+        let time = &told.attr_time.min(self.name_time(&meta));
+        let (attr, generation) = (&told.attr, told.generation);
         match backing {
             Some(backing) => {
                 reply.created_passthrough(time, attr, generation, handle, PASSED, &backing);
@@ -579,7 +590,7 @@ impl Filesystem for Server {
 
     fn setxattr(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         raw: &OsStr,
         value: &[u8],
@@ -587,7 +598,7 @@ impl Filesystem for Server {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        self.reply_empty(self.set_xattr(ino, raw, Some(value), flags), reply);
+        self.reply_empty(self.set_xattr(req, ino, raw, Some(value), flags), reply);
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, raw: &OsStr, size: u32, reply: ReplyXattr) {
@@ -598,8 +609,8 @@ impl Filesystem for Server {
         reply_xattr(self.list_xattrs(req, ino), size, reply);
     }
 
-    fn removexattr(&self, _req: &Request, ino: INodeNo, raw: &OsStr, reply: ReplyEmpty) {
-        self.reply_empty(self.set_xattr(ino, raw, None, 0), reply);
+    fn removexattr(&self, req: &Request, ino: INodeNo, raw: &OsStr, reply: ReplyEmpty) {
+        self.reply_empty(self.set_xattr(req, ino, raw, None, 0), reply);
     }
 
     fn ioctl(
@@ -609,11 +620,13 @@ impl Filesystem for Server {
         _fh: FileHandle,
         _flags: IoctlFlags,
         cmd: u32,
-        _in_data: &[u8],
+        data: &[u8],
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
-        match self.inode_flags(ino, cmd) {
+        let answer = self.inode_flags(ino, cmd, data);
+        self.tell_copied_up();
+        match answer {
             Ok(data) => reply.ioctl(0, &data),
             Err(e) => reply.error(convert::errno(e)),
         }
@@ -621,7 +634,7 @@ impl Filesystem for Server {
 
     fn fallocate(
         &self,
-        _req: &Request,
+        req: &Request,
         _ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -629,7 +642,7 @@ impl Filesystem for Server {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.reply_empty(self.allocate(fh, offset, length, mode), reply);
+        self.reply_empty(self.allocate(req, fh, offset, length, mode), reply);
     }
 
     fn lseek(
@@ -649,7 +662,7 @@ impl Filesystem for Server {
 
     fn copy_file_range(
         &self,
-        _req: &Request,
+        req: &Request,
         _ino_in: INodeNo,
         fh_in: FileHandle,
         offset_in: u64,
@@ -660,7 +673,7 @@ impl Filesystem for Server {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        match self.copy_range((fh_in, offset_in), (fh_out, offset_out), len) {
+        match self.copy_range(req, (fh_in, offset_in), (fh_out, offset_out), len) {
             Ok(copied) => reply.written(copied),
             Err(e) => reply.error(convert::errno(e)),
         }

@@ -87,7 +87,7 @@ impl Server {
                 at += 1;
                 // The kernel takes nothing but type and number from these two.
                 let attr = convert::bare_attr(Some(FileType::Directory), ino);
-                if self.add(reply, at, name.as_ref(), &attr, None) {
+                if self.add(reply, at, name.as_ref(), &attr) {
                     return Ok(());
                 }
             }
@@ -115,7 +115,9 @@ impl Server {
             let number = self.nodes.adopt(&inode, shown);
             if number == shown {
                 let attr = convert::attr(&meta, number);
-                let full = self.add(reply, at, name, &attr, Some(inode.id));
+                let generation = fuser::Generation(inode.id);
+                let time = self.attr_time(number, shown).min(self.name_time(&meta));
+                let full = reply.add(attr.ino, at, name, &time, &attr, generation);
                 if full {
                     self.nodes.forget(number, 1);
                 }
@@ -140,7 +142,7 @@ impl Server {
     ) -> bool {
         self.nodes.hold(ino);
         let attr = convert::bare_attr(file_type, ino);
-        let full = self.add(reply, at, name, &attr, None);
+        let full = self.add(reply, at, name, &attr);
         if full {
             self.nodes.forget(ino, 1);
         }
@@ -153,11 +155,9 @@ impl Server {
         at: u64,
         name: &OsStr,
         attr: &fuser::FileAttr,
-        generation: Option<u64>,
     ) -> bool {
-        let generation = fuser::Generation(generation.unwrap_or(0));
         let time = self.attr_time(attr.ino.0, attr.ino.0);
-        reply.add(attr.ino, at, name, &time, attr, generation)
+        reply.add(attr.ino, at, name, &time, attr, fuser::Generation(0))
     }
 }
 

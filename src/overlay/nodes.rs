@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::backend::{NewKind, SyncScope, XattrMode};
 use crate::errno::Errno;
 use crate::error::LayerId;
-use crate::meta::Metadata;
+use crate::meta::{InodeFlags, Metadata};
 use crate::op::OpenOptions;
 use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::file::File;
@@ -123,6 +123,11 @@ impl Core {
     ) -> Res<()> {
         self.mutate(|b| b.set_xattr(inode, name, value, mode))
             .map(|_| ())
+    }
+
+    /// Sets the inode flags of an object in use (rule R205).
+    pub(crate) fn set_flags(&self, inode: &Arc<Inode>, flags: InodeFlags) -> Res<()> {
+        self.mutate(|b| b.set_flags(inode, flags)).map(|_| ())
     }
 
     /// `fsync(2)` of a directory: nothing to do for a lower's (rule R298), or where nothing is

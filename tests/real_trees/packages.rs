@@ -1,40 +1,14 @@
 //! Packages installed and removed through the kernel's overlay, then by the crate, in turn.
 
 use std::path::Path;
-use std::process::Command;
 
+use crate::comparing::check;
+use crate::site::{Site, copy_all, in_chroot, require_debian};
+use crate::support::fs::Fs;
+use crate::support::namespace::{in_mount_namespace, require_kernel};
 use layerstack::{
     Errno, LayerStack, OpenOptions, Overlay, RenameFlags, SetTime, Timestamp, copy_layer,
 };
-use nix::mount::{MsFlags, mount, umount};
-
-use crate::comparing::check;
-use crate::site::{Site, copy_all, require_debian, run};
-use crate::support::fs::Fs;
-use crate::support::namespace::{in_mount_namespace, require_kernel};
-
-/// Runs a script as root of the tree mounted at `root`, with the packages at `/mnt`.
-fn in_chroot(root: &Path, packages: &Path, script: &str) {
-    let none: Option<&str> = None;
-    let binds = [
-        (Path::new("/dev"), root.join("dev")),
-        (Path::new("/proc"), root.join("proc")),
-        (packages, root.join("mnt")),
-    ];
-    for (from, to) in &binds {
-        mount(Some(*from), to, none, MsFlags::MS_BIND, none).unwrap();
-    }
-    let mut command = Command::new("chroot");
-    command.arg(root).args(["sh", "-euc", script]).env_clear();
-    command
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .env("LC_ALL", "C");
-    run(&mut command);
-    for (_, to) in binds.iter().rev() {
-        umount(to).unwrap();
-    }
-}
 
 const INSTALL: &str = "
     dpkg --force-depends --force-unsafe-io -i /mnt/less_* /mnt/bc_* /mnt/perl-modules* /mnt/tree_*

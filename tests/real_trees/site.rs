@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use layerstack::testing::{SnapshotOptions, TreeSnapshot};
 use layerstack::{DirLayer, LayerStack, Overlay, OverlayOptions, Timestamp, XattrNamespace};
+use nix::mount::{MsFlags, mount, umount};
 
 use crate::support::fs::{Fs, Mounted, Workspace};
 use crate::support::mount::{OverlayConfig, OverlayMount};
@@ -47,12 +48,35 @@ pub fn sh(dir: &Path, script: &str) -> String {
     run(&mut command)
 }
 
+/// Runs a script as root of the tree mounted at `root`, with the packages at `/mnt`.
+pub fn in_chroot(root: &Path, packages: &Path, script: &str) {
+    let none: Option<&str> = None;
+    let binds = [
+        (Path::new("/dev"), root.join("dev")),
+        (Path::new("/proc"), root.join("proc")),
+        (packages, root.join("mnt")),
+    ];
+    for (from, to) in &binds {
+        mount(Some(*from), to, none, MsFlags::MS_BIND, none).unwrap();
+    }
+    let mut command = Command::new("chroot");
+    command.arg(root).args(["sh", "-euc", script]).env_clear();
+    command
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("LC_ALL", "C");
+    run(&mut command);
+    for (_, to) in binds.iter().rev() {
+        umount(to).unwrap();
+    }
+}
+
 /// One stack of directories.
 pub struct Site {
     /// Topmost first.
     pub lowers: Vec<PathBuf>,
     pub upper: PathBuf,
-    work: PathBuf,
+    pub work: PathBuf,
     pub mount: PathBuf,
     pub started: Timestamp,
     uppers: usize,
@@ -94,6 +118,14 @@ impl Site {
         self.work = self.space.dir(&work);
     }
 
+    /// Takes a new upper, on the same lowers.
+    pub fn start_over(&mut self) {
+        self.uppers += 1;
+        let n = self.uppers;
+        self.upper = self.space.dir(&format!("upper{n}"));
+        self.work = self.space.dir(&format!("work{n}"));
+    }
+
     /// Mounts the stack, runs `f` at the mount, and answers with what the kernel then shows after
     /// mounting anew, when nothing is left in its caches.
     pub fn in_kernel(&self, f: impl FnOnce(&Path)) -> TreeSnapshot {
@@ -132,12 +164,13 @@ impl Site {
         TreeSnapshot::of_backend(stack, &self.merged()).unwrap()
     }
 
-    fn merged(&self) -> SnapshotOptions {
+    /// How merged trees are read.
+    pub fn merged(&self) -> SnapshotOptions {
         SnapshotOptions::merged().started(self.started)
     }
 
     /// Names inodes after the layers that they are in.
-    fn labelled(&self, mut tree: TreeSnapshot) -> TreeSnapshot {
+    pub fn labelled(&self, mut tree: TreeSnapshot) -> TreeSnapshot {
         let options = SnapshotOptions::layer(XattrNamespace::Trusted).content(false);
         let of = |path: &PathBuf| TreeSnapshot::of_dir(path, &options).unwrap();
         let mut layers: Vec<_> = self.lowers.iter().map(of).collect();

@@ -9,6 +9,7 @@ use layerstack::testing::snapshot::{Difference, Entry};
 use layerstack::{Errno, Op, Outcome, Timestamp};
 
 use super::runner::Rules;
+use super::system::Stack;
 
 /// POSIX allows two errnos for a rename onto a directory that is not empty. Most filesystems say
 /// `ENOTEMPTY`, as backends must; xfs says `EEXIST`.
@@ -99,11 +100,50 @@ pub(super) fn zeroes(op: &Op) -> bool {
 
 /// The library that speaks the protocol of `/dev/fuse` has no unnamed files.
 pub(super) fn makes_unnamed(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Open { options, .. } | Op::Write { options, .. } | Op::HandleOpen { options, .. }
-            if options.tmpfile
-    )
+    match op {
+        Op::As { op, .. } => makes_unnamed(op),
+        Op::Open { options, .. } | Op::Write { options, .. } | Op::HandleOpen { options, .. } => {
+            options.tmpfile
+        }
+        _ => false,
+    }
+}
+
+/// Of an immutable or append-only object the kernel's overlay says `EPERM` before it looks at anything
+/// else. Behind `/dev/fuse` the kernel does not know of the flags, so other refusals come first.
+pub(super) fn is_refused_first(
+    stack: &Stack,
+    kernel: &Result<Outcome, Errno>,
+    mount: &Result<Outcome, Errno>,
+) -> bool {
+    *kernel == Err(Errno::EPERM) && mount.is_err() && stack.case.ops.iter().any(protects)
+}
+
+/// Sets one of the flags that forbid changes.
+fn protects(op: &Op) -> bool {
+    match op {
+        Op::As { op, .. } => protects(op),
+        Op::SetFlags { flags, .. } => flags.immutable || flags.append,
+        _ => false,
+    }
+}
+
+/// Behind `/dev/fuse` an object is known by a number, not by the name that was opened, and all names of
+/// an indexed lower have one number. So which of them is copied up is anybody's guess; what is shown is
+/// the same, as long as there is the index.
+pub(super) fn any_name(lowers: &[TreeSnapshot]) -> bool {
+    let several =
+        |entry: &Entry| matches!(entry, Entry::Node(n) if !n.meta.is_dir() && n.meta.nlink > 1);
+    lowers
+        .iter()
+        .any(|tree| tree.entries().values().any(several))
+}
+
+/// True if these options ask for an index.
+pub(super) fn is_indexed(options: &[String]) -> bool {
+    options
+        .iter()
+        .any(|o| o == "index=on" || o == "nfs_export=on")
 }
 
 /// Without file handles the kernel has two inodes for two names of one copied-up file; here it is one.
