@@ -128,17 +128,6 @@ pub(super) fn zeroes(op: &Op) -> bool {
     )
 }
 
-/// btrfs and tmpfs cannot shift ranges.
-pub(super) fn shifts(op: &Op) -> bool {
-    let (Op::Allocate { mode, .. } | Op::HandleAllocate { mode, .. }) = op else {
-        return false;
-    };
-    matches!(
-        mode,
-        AllocateMode::CollapseRange | AllocateMode::InsertRange
-    )
-}
-
 /// The library that speaks the protocol of `/dev/fuse` has no unnamed files.
 pub(super) fn makes_unnamed(op: &Op) -> bool {
     match op {
