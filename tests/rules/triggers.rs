@@ -297,9 +297,9 @@ fn r209_ranges_are_taken_out_and_put_in() {
     rule()
         .lower(of([("/f", NodeSpec::file(blocks("abcdef")))]))
         .ok(change(AllocateMode::CollapseRange, 4096, 8192))
-        .reads("/f", &blocks("adef"))
+        .reads("/f", blocks("adef"))
         .ok(change(AllocateMode::InsertRange, 0, 4096))
-        .reads("/f", &blocks("\0adef"))
+        .reads("/f", blocks("\0adef"))
         .fails(change(AllocateMode::CollapseRange, 0, 100), Errno::EINVAL)
         .fails(
             change(AllocateMode::InsertRange, 1 << 20, 4096),

@@ -80,7 +80,7 @@ fn end_of(offset: u64, len: u64) -> Result<u64> {
 }
 
 fn in_chunks(range: &Range<u64>) -> bool {
-    range.start % CHUNK_BYTES == 0 && range.end % CHUNK_BYTES == 0
+    range.start.is_multiple_of(CHUNK_BYTES) && range.end.is_multiple_of(CHUNK_BYTES)
 }
 
 impl LayerFile for MemFile {

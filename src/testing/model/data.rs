@@ -80,7 +80,7 @@ impl Data {
 
     /// Whether a range consists of whole blocks.
     pub(super) fn in_blocks(range: &Range<u64>) -> bool {
-        range.start % BLOCK_BYTES == 0 && range.end % BLOCK_BYTES == 0
+        range.start.is_multiple_of(BLOCK_BYTES) && range.end.is_multiple_of(BLOCK_BYTES)
     }
 
     /// Makes a range zero; the size stays.

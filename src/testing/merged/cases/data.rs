@@ -179,9 +179,9 @@ pub fn ranges_are_taken_out_and_put_in(factory: &dyn Factory) {
         BLOCK,
         2 * BLOCK,
     ));
-    fs.reads("/long", &tail(b"ad", b"end"));
+    fs.reads("/long", tail(b"ad", b"end"));
     fs.ok(allocate("/long", AllocateMode::InsertRange, BLOCK, BLOCK));
-    fs.reads("/long", &tail(b"a\0d", b"end"));
+    fs.reads("/long", tail(b"a\0d", b"end"));
     let refused = [
         (AllocateMode::CollapseRange, 1, BLOCK),
         (AllocateMode::CollapseRange, 0, 1),
@@ -192,7 +192,7 @@ pub fn ranges_are_taken_out_and_put_in(factory: &dyn Factory) {
     for (mode, offset, len) in refused {
         fs.fails(allocate("/long", mode, offset, len), Errno::EINVAL);
     }
-    fs.reads("/long", &tail(b"a\0d", b"end"));
+    fs.reads("/long", tail(b"a\0d", b"end"));
 }
 
 /// Content and permission bits; the target is made, or emptied.
