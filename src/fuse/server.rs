@@ -98,10 +98,36 @@ impl Server {
         }
     }
 
+    /// The kernel is to read an object's directory again: the number that it was told of the object is
+    /// no longer good.
+    fn forget_listing_with(&self, id: u64) {
+        let known = self
+            .nodes
+            .number(id)
+            .and_then(|number| self.nodes.get(number));
+        let Some(dir) = known.and_then(|inode| inode.parent()) else {
+            return;
+        };
+        if let (Some(notifier), Some(number)) = (self.notifier.get(), self.nodes.number(dir.id)) {
+            // From the first page on. Failing means that the kernel does not know the directory.
+            let _ = notifier.inval_inode(INodeNo(number), 0, 0);
+        }
+    }
+
     /// To be called when a request is done that may have copied up, before it is answered.
     pub(super) fn tell_copied_up(&self) {
-        for id in self.copied_up.take() {
-            self.forget_attr_of(id);
+        self.tell_copied_up_but(None);
+    }
+
+    /// The same; of `told` the kernel was told already.
+    fn tell_copied_up_but(&self, told: Option<u64>) {
+        for copied in self.copied_up.take() {
+            if told != Some(copied.id) {
+                self.forget_attr_of(copied.id);
+            }
+            if copied.renumbered {
+                self.forget_listing_with(copied.id);
+            }
         }
     }
 
@@ -144,6 +170,16 @@ impl Server {
         match meta.is_file() && meta.mode & SET_ID_BITS != 0 {
             true => Duration::ZERO,
             false => self.options.cache,
+        }
+    }
+
+    /// Whether the kernel may keep what it was told of a directory. It knows of every change but of a
+    /// number that is another one after copying up: where numbers are those of one filesystem it is
+    /// told of these.
+    fn dir_flags(&self) -> FopenFlags {
+        match !self.options.cache.is_zero() && self.core.numbering.is_one_device() {
+            true => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
+            false => FopenFlags::empty(),
         }
     }
 
@@ -384,16 +420,23 @@ impl Filesystem for Server {
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let opened = self.open_file(req, ino, flags);
-        self.tell_copied_up();
-        let file = match opened {
+        let file = match self.open_file(req, ino, flags) {
             Ok(file) => file,
-            Err(e) => return reply.error(convert::errno(e)),
+            Err(e) => {
+                self.tell_copied_up();
+                return reply.error(convert::errno(e));
+            }
         };
         let writes = flags.0 & libc::O_ACCMODE != libc::O_RDONLY;
         let io = self.nodes.io(ino.0);
         let way = self.way(file, io, writes, |fd| reply.open_backing(fd));
         let flags = page_flags(way.keeps_pages);
+        // From now on attributes change without the kernel's noticing, and are not to be kept.
+        let told = way.handle.writes_past().then(|| {
+            self.forget_attr(way.handle.file.inode());
+            way.handle.file.inode().id
+        });
+        self.tell_copied_up_but(told);
         let (handle, backing) = self.register(way);
         match backing {
             Some(backing) => reply.opened_passthrough(handle, PASSED, &backing),
@@ -423,7 +466,9 @@ impl Filesystem for Server {
         let way = self.way(file, io, writes, |fd| reply.open_backing(fd));
         let flags = page_flags(way.keeps_pages);
         let (handle, backing) = self.register(way);
-        let time = &told.attr_time.min(self.name_time(&meta));
+        // Asked for now: whether they may be kept depends on how the file is served.
+        let time = self.attr_time(told.number, self.shown_number(&meta));
+        let time = &time.min(self.name_time(&meta));
         let (attr, generation) = (&told.attr, told.generation);
         match backing {
             Some(backing) => {
@@ -487,6 +532,7 @@ impl Filesystem for Server {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        // A request that was answered beside the opening may have said that attributes can be kept.
         if let Some(handle) = self.files.remove(fh.0)
             && handle.writes_past()
         {
@@ -510,8 +556,8 @@ impl Filesystem for Server {
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         match self.inode(ino) {
             Ok(inode) => {
-                let handle = self.streams.add(Stream::new(inode));
-                reply.opened(FileHandle(handle), FopenFlags::empty());
+                let stream = Stream::new(inode, self.nodes.listing(ino.0));
+                reply.opened(FileHandle(self.streams.add(stream)), self.dir_flags());
             }
             Err(e) => reply.error(convert::errno(e)),
         }

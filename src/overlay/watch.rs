@@ -6,14 +6,24 @@
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError, RwLock, Weak};
 
-/// Objects that were copied up since somebody last looked, by their ids.
+/// An object that was copied up.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "fuse"), allow(dead_code, reason = "mounts are told"))]
+pub(crate) struct Copied {
+    /// The object's id.
+    pub(crate) id: u64,
+    /// It shows another inode number since.
+    pub(crate) renumbered: bool,
+}
+
+/// Objects that were copied up since somebody last looked.
 #[derive(Debug, Default)]
-pub(crate) struct CopiedUp(Mutex<Vec<u64>>);
+pub(crate) struct CopiedUp(Mutex<Vec<Copied>>);
 
 impl CopiedUp {
     /// Takes what has come.
     #[cfg(feature = "fuse")]
-    pub(crate) fn take(&self) -> Vec<u64> {
+    pub(crate) fn take(&self) -> Vec<Copied> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -34,13 +44,13 @@ impl Watchers {
     }
 
     /// Notes in every list that an object was copied up.
-    pub(crate) fn copied_up(&self, id: u64) {
+    pub(crate) fn copied_up(&self, copied: Copied) {
         let watchers = self.0.read().unwrap_or_else(PoisonError::into_inner);
         for list in watchers.iter().filter_map(Weak::upgrade) {
             list.0
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .push(id);
+                .push(copied);
         }
     }
 }
