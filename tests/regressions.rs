@@ -385,3 +385,23 @@ fn a_removed_lower_hard_link_that_is_open_cannot_be_linked() {
         ],
     );
 }
+
+/// A name that is met for the first time is of an object in use, whose link count is known.
+#[test]
+fn a_new_name_of_an_indexed_file_shows_the_count_in_use() {
+    let case = Case::new(
+        vec![LayerSpec::new().with("/c", NodeSpec::symlink(b"none"))],
+        Some(LayerSpec::new()),
+    );
+    let case = case.options(&["nfs_export=on"]).ops(vec![
+        Op::CreateDirAll {
+            path: "/e".into(),
+            mode: 0o755,
+        },
+        Op::HardLink {
+            from: "/c".into(),
+            to: "/e/a".into(),
+        },
+    ]);
+    check(&case);
+}

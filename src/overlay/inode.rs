@@ -126,6 +126,8 @@ pub(crate) struct Object {
     flags: Mutex<Option<InodeFlags>>,
     /// The decoded origin of an upper non-directory, found when first asked for.
     pub(crate) origin: OnceLock<Option<Lower>>,
+    /// The one name in use of a directory.
+    dir: Mutex<Weak<Inode>>,
 }
 
 impl std::fmt::Debug for Object {
@@ -148,7 +150,14 @@ impl Object {
             append: Mutex::new(()),
             flags: Mutex::new(None),
             origin: OnceLock::new(),
+            dir: Mutex::new(Weak::new()),
         })
+    }
+
+    /// The name in use of a directory.
+    pub(crate) fn dir(&self) -> Option<Arc<Inode>> {
+        let dir = self.dir.lock().unwrap_or_else(PoisonError::into_inner);
+        dir.upgrade()
     }
 
     pub(crate) fn is_dir(&self) -> bool {
@@ -221,12 +230,17 @@ impl Inode {
 
     /// A name of an object. `linked`: the upper has it.
     pub(crate) fn of(object: Arc<Object>, place: Place, linked: bool) -> Arc<Self> {
-        Arc::new(Inode {
+        let inode = Arc::new(Inode {
             object,
             linked: AtomicBool::new(linked),
             place: Mutex::new(place),
             children: Mutex::new(HashMap::new()),
-        })
+        });
+        if inode.is_dir() {
+            let mut dir = inode.dir.lock().unwrap_or_else(PoisonError::into_inner);
+            *dir = Arc::downgrade(&inode);
+        }
+        inode
     }
 
     /// The object is in the upper, under this name.

@@ -25,7 +25,11 @@ const SWEEP_MIN: usize = 64;
 /// The objects in use that can be met again. Dead entries are swept when the table has doubled, so it
 /// stays within twice the number of live ones, and dropping an object need not look for its table.
 #[derive(Debug, Default)]
-pub(crate) struct Objects(Mutex<Table>);
+pub(crate) struct Objects {
+    table: Mutex<Table>,
+    /// Held while a directory in use gets another name by a lookup.
+    moving: Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct Table {
@@ -49,7 +53,11 @@ impl Table {
 
 impl Objects {
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn moving(&self) -> MutexGuard<'_, ()> {
+        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The object in use under the first of `keys` that has one, and true; else a new one, which is
@@ -87,11 +95,28 @@ impl Objects {
 
 impl Core {
     /// The name in use for what a lookup found: of an object in use, if it has it already under
-    /// another name.
+    /// another name. A directory has only one; found under another, it is there from now on, as in the
+    /// kernel's cache (rule R169).
+    ///
+    /// # Errors
+    /// `ESTALE`: a node of it belongs to another object in use. `ELOOP`: a directory within itself.
     pub(crate) fn name(&self, dir: &Arc<Inode>, name: &Name, made: Made) -> Res<Arc<Inode>> {
         let linked = made.in_upper;
         let object = self.object(made)?;
         let place = Place::At(dir.clone(), name.clone());
+        let _moving = object.is_dir().then(|| self.objects.moving());
+        if let Some(known) = object.dir()
+            && let Place::At(parent, old) = known.place()
+        {
+            if !Arc::ptr_eq(&parent, dir) || old != *name {
+                if dir.is_within(&known) {
+                    return Err(Fail::rule(Errno::ELOOP, "R169"));
+                }
+                parent.forget(&old);
+                known.set_place(place);
+            }
+            return Ok(dir.adopt(name, &known));
+        }
         Ok(dir.adopt(name, &Inode::of(object, place, linked)))
     }
 

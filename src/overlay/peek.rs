@@ -42,10 +42,19 @@ impl Core {
         let Some(made) = found else {
             return Ok(None);
         };
-        let (real, state) = (made.real.clone(), made.state.clone());
+        let (mut real, mut state) = (made.real.clone(), made.state.clone());
         let inode = match dir.child(name) {
             Some(inode) => inode,
-            None => self.name(dir, name, made)?,
+            None => {
+                let in_upper = state.upper.is_some();
+                let inode = self.name(dir, name, made)?;
+                // It may be in use under another name, and know more than the layers tell.
+                state = inode.state();
+                if state.upper.is_some() != in_upper {
+                    real = self.real_metadata(&state)?;
+                }
+                inode
+            }
         };
         Ok(Some(Peeked {
             inode,

@@ -262,11 +262,18 @@ impl Core {
             mut ino,
         } in raw
         {
+            let merged = |inode: &Arc<Inode>| !inode.state().lowers.is_empty();
             if recalculate {
                 // Here a failing lookup fails the listing (rule R110); a whiteout stays listed.
                 if let Found::Inode(inode) = self.lookup(dir, &name)? {
                     ino = self.listed_ino(&inode, ino)?;
                 }
+            } else if upper
+                && self.numbering.is_one_device()
+                && let Some(inode) = dir.child(&name).filter(merged)
+            {
+                // Looking it up has marked the directory in the kernel (rule R065).
+                ino = self.listed_ino(&inode, ino)?;
             } else {
                 ino = self.numbering.unique(ino, fs).unwrap_or(ino);
             }

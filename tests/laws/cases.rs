@@ -1,14 +1,12 @@
 //! Generated cases, the mixes that they run on, and what is left out of them.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use layerstack::testing::oracle::{MergeOptions, MergedEntry, merge};
+use layerstack::testing::merged::Layered;
+pub use layerstack::testing::oracle::without_quirks;
 use layerstack::testing::snapshot::Compare;
 use layerstack::testing::strategy::{self, Profile};
-use layerstack::testing::{
-    Case, LayerSpec, MergedFs, NodeKind, SnapshotOptions, TreeSnapshot, minimise,
-};
+use layerstack::testing::{Case, MergedFs, SnapshotOptions, TreeSnapshot, minimise};
 use layerstack::{Errno, Op, Outcome, Timestamp};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -103,44 +101,6 @@ pub fn in_mixes(
     }
 }
 
-/// The paths that are listed and cannot be looked up.
-pub fn failing(lowers: &[LayerSpec], upper: Option<&LayerSpec>) -> Vec<PathBuf> {
-    let tree = merge(lowers, upper, &MergeOptions::default());
-    let failed = tree.entries().iter();
-    failed
-        .filter(|(_, entry)| matches!(entry, MergedEntry::Failed(_)))
-        .map(|(path, _)| path.clone())
-        .collect()
-}
-
-/// Leaves the states out that make lookup and listing disagree (rules R072, R079): whiteouts in the
-/// form of files, and those in a directory that nothing merges with.
-pub fn without_quirks(case: &mut Case) {
-    for layer in case.lowers.iter_mut().chain(&mut case.upper) {
-        let mut kept = LayerSpec::new();
-        for (path, node) in layer.nodes() {
-            let marked = node.overlay.keys().any(|attr| attr.suffix() == "whiteout");
-            let by_attribute =
-                node.kind == NodeKind::Whiteout(layerstack::backend::WhiteoutForm::Xattr);
-            if !marked && !by_attribute {
-                kept.insert(path, node.clone());
-            }
-        }
-        *layer = kept;
-    }
-    loop {
-        let failing = failing(&case.lowers, case.upper.as_ref());
-        if failing.is_empty() {
-            return;
-        }
-        for path in failing {
-            for layer in case.lowers.iter_mut().chain(&mut case.upper) {
-                *layer = std::mem::take(layer).without(&path);
-            }
-        }
-    }
-}
-
 impl MergedFs for Mixed {
     fn apply(&mut self, op: &Op) -> Result<Outcome, Errno> {
         Mixed::apply(self, op)
@@ -148,6 +108,13 @@ impl MergedFs for Mixed {
 
     fn snapshot(&mut self, options: &SnapshotOptions) -> Result<TreeSnapshot, Errno> {
         self.session.as_mut().unwrap().snapshot(options)
+    }
+}
+
+impl Layered for Mixed {
+    fn reopen(&mut self, rotate: bool) -> Result<(), Errno> {
+        Mixed::reopen(self, rotate);
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is not compared, since the kernel itself is not of one mind: the list of
 //! `docs/testing.md`, as far as whole comparisons are not set by [`Rules`].
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use layerstack::backend::AllocateMode;
@@ -146,7 +147,45 @@ pub(super) fn is_indexed(options: &[String]) -> bool {
         .any(|o| o == "index=on" || o == "nfs_export=on")
 }
 
-/// Without file handles the kernel has two inodes for two names of one copied-up file; here it is one.
-pub fn two_inodes(d: &Difference) -> bool {
+/// Several names lead to one object of a layer, by redirects that somebody made by hand: a directory whose other name is
+/// `ESTALE`, or a file under more names than it has. What operations do to the other names depends on what the
+/// kernel has in its cache.
+pub(super) fn is_ambiguous(tree: &TreeSnapshot) -> bool {
+    let mut names = HashMap::new();
+    for entry in tree.entries().values() {
+        match entry {
+            Entry::Failed(Errno::ESTALE) => return true,
+            Entry::Node(node) => {
+                let meta = &node.meta;
+                let names: &mut u64 = names.entry((meta.dev, meta.ino)).or_default();
+                *names += 1;
+                if *names > if meta.is_dir() { 1 } else { meta.nlink } {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+/// In a directory that reading has marked impure, a name that cannot be looked up can end the kernel's
+/// listing with its errno; the rest of the names is then missing (rule R110).
+pub(super) fn cut_short(differences: &mut Vec<Difference>) {
+    let cut: Vec<PathBuf> = differences
+        .iter()
+        .filter(|d| d.what == "error of listing" && d.right == "none")
+        .map(|d| d.path.clone())
+        .collect();
+    let missing = |d: &Difference| {
+        let dir = cut.iter().find(|dir| d.path.starts_with(dir));
+        dir.is_some_and(|dir| d.left == "absent" || d.path == *dir && d.what == "error of listing")
+    };
+    differences.retain(|d| !missing(d));
+}
+
+/// Without file handles the kernel has two inodes for two names of one copied-up file; here it is one. So it
+/// has with metacopy, where a second name is looked up only when the file has its data and leads to its lower no more.
+pub(super) fn two_inodes(d: &Difference) -> bool {
     d.what.starts_with("inode of") || d.what.starts_with("same inode as")
 }

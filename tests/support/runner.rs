@@ -1,6 +1,6 @@
 //! Runs cases on two systems and compares them after every step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::freedoms::{
-    any_name, drop_hints, is_indexed, is_refused_first, is_stale_rename, makes_unnamed,
-    plain_errno, stale_mode, touched_dir, two_inodes, untouched, zeroes,
+    any_name, cut_short, drop_hints, is_ambiguous, is_indexed, is_refused_first, is_stale_rename,
+    makes_unnamed, plain_errno, stale_mode, touched_dir, two_inodes, untouched, zeroes,
 };
 use super::fs::{Fs, Mounted};
 use super::index::IndexEntry;
@@ -39,6 +39,10 @@ pub struct Rules {
     pub left_without_handles: bool,
     /// Mounted with `nfs_export=on`: link counts are not compared, nor what follows from them.
     pub nfs_export: bool,
+    /// Several names may lead to one lower directory. The first to be looked up has it, others are `ESTALE`
+    /// (rule R169), and the kernel looks names up in the order of its directories: so all are looked up in
+    /// one order beforehand.
+    pub in_order: bool,
     /// The right system is behind `/dev/fuse`: the library that speaks the protocol has no unnamed
     /// files.
     pub right_is_fuse: bool,
@@ -61,6 +65,7 @@ impl Rules {
             reads_write_left_only: false,
             right_in_memory: false,
             left_without_handles: false,
+            in_order: false,
             right_is_fuse: false,
             any_name: false,
             upper_is_xfs: layout.upper == Fs::Xfs,
@@ -217,13 +222,22 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
         rules.any_name = rules.right_is_fuse && is_indexed(&stack.options) && any_name(&lowers);
         compare_trees(stack, &lowers, left, right, &rules)
     };
-    compare(&mut *left, &mut *right, false).map_err(|what| diverge(None, what))?;
+    let look_up = |left: &mut dyn System, right: &mut dyn System| match rules.in_order {
+        true => look_up_in_order(stack, &lowers, left, right, rules),
+        false => Ok(()),
+    };
+    look_up(&mut *left, &mut *right).map_err(|what| diverge(None, what))?;
+    if !compare(&mut *left, &mut *right, false).map_err(|what| diverge(None, what))? {
+        return Ok(stats);
+    }
     let mut succeeded = 0;
     let mut ends = Ends::default();
     for (i, op) in stack.case.ops.iter().enumerate() {
         let step = Some(i);
         if let Some(check) = stack.case.checks.get(&i) {
-            compare(&mut *left, &mut *right, rotated).map_err(|what| diverge(step, what))?;
+            if !compare(&mut *left, &mut *right, rotated).map_err(|what| diverge(step, what))? {
+                return Ok(stats);
+            }
             let reopened = match check {
                 Check::Remount => (left.remount(), right.remount()),
                 Check::Rotate => (left.rotate(), right.rotate()),
@@ -237,7 +251,10 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
             }
             if *check != Check::Compare {
                 let after = |what| diverge(step, format!("after {check:?}:\n{what}"));
-                compare(&mut *left, &mut *right, rotated).map_err(after)?;
+                look_up(&mut *left, &mut *right).map_err(after)?;
+                if !compare(&mut *left, &mut *right, rotated).map_err(after)? {
+                    return Ok(stats);
+                }
             }
         }
         let (a, b) = (left.apply(op), right.apply(op));
@@ -289,14 +306,41 @@ fn lower_snapshots(stack: &Stack) -> Vec<TreeSnapshot> {
     stack.lowers.iter().map(of).collect()
 }
 
-/// Upper layers first: looking at a merged tree may make the kernel write (rules R065, R108).
-fn compare_trees(
+/// Looks up each path that a layer has, parents first.
+fn look_up_in_order(
     stack: &Stack,
     lowers: &[TreeSnapshot],
     left: &mut dyn System,
     right: &mut dyn System,
     rules: &Rules,
 ) -> Result<(), String> {
+    let upper = left.upper();
+    let layers = lowers.iter().chain([&upper]);
+    let paths: BTreeSet<_> = layers.flat_map(|layer| layer.entries().keys()).collect();
+    for path in paths {
+        let op = Op::Metadata {
+            path: path.clone(),
+            follow: false,
+        };
+        let (mut a, b) = (left.apply(&op), right.apply(&op));
+        if rules.right_in_memory {
+            a = untouched(a, &b, stack.started);
+        }
+        if let Some(what) = outcome::differ(&a, &b, &rules.merged, Some(stack.started)) {
+            return Err(format!("looking up {}: {what}", path.display()));
+        }
+    }
+    Ok(())
+}
+
+/// Answers whether operations can go on. Upper layers first: looking at a merged tree may make the kernel write (rules R065, R108).
+fn compare_trees(
+    stack: &Stack,
+    lowers: &[TreeSnapshot],
+    left: &mut dyn System,
+    right: &mut dyn System,
+    rules: &Rules,
+) -> Result<bool, String> {
     let (a, b) = (left.upper(), right.upper());
     let (mut c, mut d) = (left.merged(), right.merged());
     let names: Vec<String> = (0..stack.lowers.len())
@@ -316,6 +360,11 @@ fn compare_trees(
         // Listed numbers of the kernel may be stale, those of the engine may not.
         differences.retain(|d| d.what != "listed inode is that of stat:" || d.right != "true");
     }
+    if rules.in_order {
+        cut_short(&mut differences);
+        let metacopy = stack.options.iter().any(|option| option == "metacopy=on");
+        differences.retain(|d| !(metacopy && two_inodes(d)));
+    }
     if rules.right_in_memory {
         differences.retain(|d| !touched_dir(d, &c));
     }
@@ -333,8 +382,9 @@ fn compare_trees(
     if rules.reads_write_left_only {
         drop_hints(&mut differences, &a);
     }
+    let goes_on = !rules.in_order || !is_ambiguous(&c);
     if rules.any_name {
-        return Ok(());
+        return Ok(goes_on);
     }
     if rules.nfs_export {
         differences.retain(|d| d.what != "overlay.nlink");
@@ -354,7 +404,7 @@ fn compare_trees(
         (a, b) = (unnamed(a), unnamed(b));
     }
     match a == b {
-        true => Ok(()),
+        true => Ok(goes_on),
         false => Err(format!("indexes differ:\nleft {a:#?}\nright {b:#?}")),
     }
 }
@@ -380,6 +430,8 @@ pub struct Campaign {
     pub rules: Rules,
     /// Each case gets random mount options.
     pub matrix: bool,
+    /// No two lowers are on one filesystem.
+    pub distinct_lowers: bool,
     /// Stop after so many cases.
     pub cases: u64,
     /// Stop after this time.
@@ -387,8 +439,12 @@ pub struct Campaign {
 }
 
 impl Campaign {
-    /// As many cases as 5 seconds allow. `KERNEL_SECONDS` changes the time.
-    pub fn new(name: &'static str, layout: Layout, profile: Profile) -> Self {
+    /// As many cases as 5 seconds allow. `KERNEL_SECONDS` changes the time, `KERNEL_OPS` the most operations
+    /// of a case.
+    pub fn new(name: &'static str, layout: Layout, mut profile: Profile) -> Self {
+        if let Some(ops) = number_from_env("KERNEL_OPS") {
+            profile.ops_max = usize::try_from(ops).expect("KERNEL_OPS");
+        }
         let seconds = number_from_env("KERNEL_SECONDS").unwrap_or(5);
         Campaign {
             name,
@@ -396,6 +452,7 @@ impl Campaign {
             layout,
             profile,
             matrix: false,
+            distinct_lowers: false,
             cases: u64::MAX,
             time: Duration::from_secs(seconds),
         }
@@ -416,6 +473,9 @@ impl Campaign {
         while stats.cases < self.cases && start.elapsed() < self.time {
             let mut case = strategy.new_tree(&mut runner).expect("a case").current();
             case.options.extend(self.layout.options.iter().cloned());
+            if self.distinct_lowers {
+                case.lowers.truncate(self.layout.lowers.len());
+            }
             if self.matrix {
                 let user = self.profile.namespace == XattrNamespace::User;
                 case.options.extend(matrix::pick(runner.rng(), user));
@@ -475,6 +535,7 @@ impl Campaign {
             what: format!("writing layers: {e}"),
         })?;
         let mut rules = self.rules.clone();
+        rules.in_order = self.profile.redirects;
         if case.options.iter().any(|o| o == "nfs_export=on") {
             rules.uncount_names();
         }

@@ -3,9 +3,11 @@
 
 mod agree;
 pub mod cases;
+mod layered;
 mod model_test;
 
 pub use agree::{Agreed, Agreement, Divergence};
+pub use layered::{Layered, MemUnion};
 pub use model_test::ModelTest;
 
 use crate::errno::Errno;

@@ -24,6 +24,7 @@
 
 mod layer;
 mod lookup;
+mod quirks;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,7 @@ use crate::xattr_name::{OverlayAttr, XattrNamespace};
 
 use layer::{Layer, Raw};
 use lookup::Found;
+pub use quirks::without_quirks;
 pub use tree::{MergedEntry, MergedNode, MergedTree};
 
 /// How the layers are merged; the defaults are those of the kernel.

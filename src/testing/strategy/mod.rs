@@ -11,8 +11,11 @@
 //! let tree = case(&Profile::user()).new_tree(&mut TestRunner::deterministic());
 //! assert!(tree.is_ok_and(|tree| !tree.current().lowers.is_empty()));
 //! ```
+//!
+//! A fuzzer drives the same strategies with its bytes: see [`CaseReader`] and [`Bytes`].
 
 mod acl;
+mod bytes;
 mod callers;
 mod guide;
 mod layers;
@@ -20,6 +23,7 @@ mod names;
 mod ops;
 
 pub use acl::{AclEntry, acl_bytes};
+pub use bytes::{Bytes, CaseReader};
 pub use callers::caller;
 pub use guide::guide;
 pub use layers::{layer, node};
