@@ -115,8 +115,9 @@ mod tests {
         // One that is back may have any offset that no other had.
         let third = list(&listing, &["a", "x"]);
         assert_eq!(third, shown(&[("x", 6), ("a", 7)]));
-        let none: Option<fn() -> Result<Vec<Listed>, Errno>> = None;
-        let same = listing.entries(none).unwrap();
+        let fails = || Err(Errno::EIO);
+        assert_eq!(listing.entries(Some(fails)).unwrap_err(), Errno::EIO);
+        let same = listing.entries(Some(fails).filter(|_| false)).unwrap();
         assert_eq!(same.len(), 2);
         assert_eq!(behind(&same, 0).len(), 2);
         assert_eq!(behind(&same, 6).len(), 1);

@@ -465,16 +465,20 @@ impl Filesystem for Server {
         let io = self.nodes.io(told.number);
         let way = self.way(file, io, writes, |fd| reply.open_backing(fd));
         let flags = page_flags(way.keeps_pages);
+        let written_past = way.handle.writes_past().then(|| way.handle.file.inode().clone());
         let (handle, backing) = self.register(way);
-        // Asked for now: whether they may be kept depends on how the file is served.
-        let time = self.attr_time(told.number, self.shown_number(&meta));
-        let time = &time.min(self.name_time(&meta));
+        let time = &told.attr_time.min(self.name_time(&meta));
         let (attr, generation) = (&told.attr, told.generation);
         match backing {
             Some(backing) => {
                 reply.created_passthrough(time, attr, generation, handle, PASSED, &backing);
             }
             None => reply.created(time, attr, generation, handle, flags),
+        }
+        // Only now, when the kernel knows the file. What it does to open it it does with what it was
+        // just told; of writes past this process it must not keep anything.
+        if let Some(inode) = written_past {
+            self.forget_attr(&inode);
         }
     }
 

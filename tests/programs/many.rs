@@ -9,8 +9,8 @@ use crate::site::Site;
 use crate::support::fs::Fs;
 use crate::support::namespace::in_mount_namespace;
 
-const LOWER: usize = 60_000;
-const NEW: usize = 40_000;
+const LOWER: usize = 90_000;
+const NEW: usize = 10_000;
 
 fn names(dir: &Path) -> HashSet<String> {
     let entries = fs::read_dir(dir).unwrap();
