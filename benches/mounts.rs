@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --features fuse --bench mounts` prints a table: the median of some rounds of each line, in
 //! milliseconds, each on a fresh mount with the layers in the page cache. In each round the systems
-//! take turns, so that what else the machine does hits all of them; the last column is the median of what
-//! layerstack took in a round as a share of what `fuse-overlayfs` took, with its quartiles. Needs root; a
+//! take turns, so that what else the machine does hits all of them; the last columns are the medians of what
+//! layerstack took in a round as a share of what `fuse-overlayfs` took, with their quartiles. Needs root; a
 //! system that is not there is left out. `MOUNTS_RUNS=n` sets the rounds (default 7), `MOUNTS_ONLY=word`
 //! runs the lines whose name has the word, `MOUNTS_DIR=dir` is where the layers lie,
 //! `MOUNTS_VOLATILE=1` mounts kernel and layerstack with `volatile` (`fuse-overlayfs` never syncs what it copies up).
@@ -35,12 +35,15 @@ enum Who {
     Kernel,
     FuseOverlayfs,
     Layerstack,
+    /// The same with one thread, as `fuse-overlayfs` has by default.
+    OneThread,
 }
 
-const ALL: [(Who, &str); 3] = [
+const ALL: [(Who, &str); 4] = [
     (Who::Kernel, "kernel"),
     (Who::FuseOverlayfs, "fuse-overlayfs"),
     (Who::Layerstack, "layerstack"),
+    (Who::OneThread, "one thread"),
 ];
 
 /// The directories of one run.
@@ -74,9 +77,13 @@ const SERVE: &str = "MOUNTS_SERVE";
 /// out time by sessions.
 fn serve(what: &str) {
     nix::unistd::setsid().unwrap();
-    let (options, at) = what.split_once('\n').unwrap();
-    let union = MountOptions::parse(options).unwrap().open().unwrap();
-    let session = mount(&union, at, &FuseOptions::new()).unwrap();
+    let what: Vec<&str> = what.split('\n').collect();
+    let union = MountOptions::parse(what[0]).unwrap().open().unwrap();
+    let options = match what[2].parse() {
+        Ok(threads) => FuseOptions::new().threads(threads),
+        Err(_) => FuseOptions::new(),
+    };
+    let session = mount(&union, what[1], &options).unwrap();
     println!("ready");
     session.join().unwrap();
 }
@@ -122,8 +129,12 @@ impl Site {
                 assert!(status.success(), "fuse-overlayfs");
                 None
             }
-            Who::Layerstack => {
-                let what = format!("{data}\n{}", self.at.display());
+            Who::Layerstack | Who::OneThread => {
+                let threads = match who {
+                    Who::OneThread => "1",
+                    _ => "",
+                };
+                let what = format!("{data}\n{}\n{threads}", self.at.display());
                 let mut command = Command::new(std::env::current_exe().unwrap());
                 command.env(SERVE, what).stdout(Stdio::piped());
                 let mut server = command.spawn().unwrap();
@@ -331,7 +342,10 @@ fn main() {
         .collect();
     print!("| Line, ms |");
     present.iter().for_each(|(_, name)| print!(" {name} |"));
-    println!(" share |\n|---|{}---:|", "---:|".repeat(present.len()));
+    println!(
+        " share | share of one thread |\n|---|{}",
+        "---:|".repeat(present.len() + 2)
+    );
     let only = std::env::var("MOUNTS_ONLY").unwrap_or_default();
     for line in lines.iter().filter(|line| line.name.contains(&only)) {
         let mut times: Vec<Vec<f64>> = vec![Vec::new(); present.len()];
@@ -344,7 +358,8 @@ fn main() {
         times
             .iter()
             .for_each(|times| print!(" {:.1} |", quartiles(times.clone())[1]));
-        println!(" {} |", share(&present, &times));
+        let shares = [Who::Layerstack, Who::OneThread].map(|who| share(who, &present, &times));
+        println!(" {} |", shares.join(" | "));
     }
 }
 
@@ -354,10 +369,10 @@ fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     [1, 2, 3].map(|quarter| values[(values.len() - 1) * quarter / 4])
 }
 
-/// What layerstack took as a share of what `fuse-overlayfs` took in the same round.
-fn share(present: &[(Who, &str)], times: &[Vec<f64>]) -> String {
+/// What one took as a share of what `fuse-overlayfs` took in the same round.
+fn share(who: Who, present: &[(Who, &str)], times: &[Vec<f64>]) -> String {
     let of = |who| present.iter().position(|(one, _)| *one == who);
-    let (Some(ours), Some(other)) = (of(Who::Layerstack), of(Who::FuseOverlayfs)) else {
+    let (Some(ours), Some(other)) = (of(who), of(Who::FuseOverlayfs)) else {
         return String::new();
     };
     let rounds = times[ours].iter().zip(&times[other]);

@@ -465,7 +465,10 @@ impl Filesystem for Server {
         let io = self.nodes.io(told.number);
         let way = self.way(file, io, writes, |fd| reply.open_backing(fd));
         let flags = page_flags(way.keeps_pages);
-        let written_past = way.handle.writes_past().then(|| way.handle.file.inode().clone());
+        let written_past = way
+            .handle
+            .writes_past()
+            .then(|| way.handle.file.inode().clone());
         let (handle, backing) = self.register(way);
         let time = &told.attr_time.min(self.name_time(&meta));
         let (attr, generation) = (&told.attr, told.generation);

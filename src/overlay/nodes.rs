@@ -150,6 +150,11 @@ impl File {
         Ok(real.file.metadata().in_layer(real.layer)?.size)
     }
 
+    /// Whether the layer has it as a file of the kernel's.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.real().is_ok_and(|real| real.file.as_fd().is_some())
+    }
+
     /// Copies up to `len` bytes of `source` from `from` on to `to` in this file, within the layers
     /// where they can do that. Answers how many: less only at the end of `source`.
     pub(crate) fn copy_from(&self, source: &File, from: u64, to: u64, len: u64) -> Res<u64> {
