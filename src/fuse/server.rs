@@ -88,26 +88,14 @@ impl Server {
 
     /// The kernel is to ask for a node's attributes again: they changed in a way that it cannot know.
     pub(super) fn forget_attr(&self, inode: &Inode) {
-        self.forget_attr_of(inode.id);
-    }
-
-    fn forget_attr_of(&self, id: u64) {
-        if let (Some(notifier), Some(number)) = (self.notifier.get(), self.nodes.number(id)) {
+        if let (Some(notifier), Some(number)) = (self.notifier.get(), self.nodes.number(inode.id)) {
             // A negative offset: attributes only. Failing means that the kernel does not know the node.
             let _ = notifier.inval_inode(INodeNo(number), -1, 0);
         }
     }
 
-    /// The kernel is to read an object's directory again: the number that it was told of the object is
-    /// no longer good.
-    fn forget_listing_with(&self, id: u64) {
-        let known = self
-            .nodes
-            .number(id)
-            .and_then(|number| self.nodes.get(number));
-        let Some(dir) = known.and_then(|inode| inode.parent()) else {
-            return;
-        };
+    /// The kernel is to read a directory again, and its attributes.
+    fn forget_listing(&self, dir: &Inode) {
         if let (Some(notifier), Some(number)) = (self.notifier.get(), self.nodes.number(dir.id)) {
             // From the first page on. Failing means that the kernel does not know the directory.
             let _ = notifier.inval_inode(INodeNo(number), 0, 0);
@@ -122,11 +110,17 @@ impl Server {
     /// The same; of `told` the kernel was told already.
     fn tell_copied_up_but(&self, told: Option<u64>) {
         for copied in self.copied_up.take() {
-            if told != Some(copied.id) {
-                self.forget_attr_of(copied.id);
+            let number = self.nodes.number(copied.id);
+            let Some(inode) = number.and_then(|number| self.nodes.get(number)) else {
+                continue;
+            };
+            if inode.is_dir() {
+                self.forget_listing(&inode);
+            } else if told != Some(copied.id) {
+                self.forget_attr(&inode);
             }
-            if copied.renumbered {
-                self.forget_listing_with(copied.id);
+            if let Some(dir) = inode.parent().filter(|_| copied.relists) {
+                self.forget_listing(&dir);
             }
         }
     }

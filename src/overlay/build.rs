@@ -258,8 +258,15 @@ impl<'a> Build<'a> {
 
     pub(crate) fn impure_effect(&mut self, inode: &Arc<Inode>, step: usize) {
         self.impure.insert(inode.id);
-        let inode = inode.clone();
-        self.then(step, move |_| inode.update(|s| s.impure = true));
+        let (inode, watchers) = (inode.clone(), self.core.watchers.clone());
+        self.then(step, move |_| {
+            inode.update(|s| s.impure = true);
+            // Names that cannot be looked up are listed no longer (rule R110).
+            watchers.copied_up(Copied {
+                id: inode.id,
+                relists: false,
+            });
+        });
     }
 
     /// Appends the copy-up of one object: `to` its place in the upper directory of `parent`, or into the
@@ -374,7 +381,7 @@ impl<'a> Build<'a> {
         self.metacopy.insert(inode.id, metacopy);
         let (copied, watchers) = (inode.clone(), core.watchers.clone());
         // One name of several lost the others' number.
-        let renumbered = !meta.is_dir() && meta.nlink > 1 && !indexed;
+        let relists = !meta.is_dir() && meta.nlink > 1 && !indexed;
         self.then(planned.publish, move |bound| {
             let node = bound.get(object.0).cloned().flatten();
             copied.update(|s| {
@@ -390,7 +397,7 @@ impl<'a> Build<'a> {
             }
             watchers.copied_up(Copied {
                 id: copied.id,
-                renumbered,
+                relists,
             });
         });
         Ok(object)

@@ -78,7 +78,7 @@ impl Build<'_> {
             inode.update(|s| (s.metacopy, s.digest) = (false, None));
             watchers.copied_up(Copied {
                 id: inode.id,
-                renumbered: false,
+                relists: false,
             });
         });
         Ok(())

@@ -1,19 +1,19 @@
 //! Telling others what was copied up: attributes of an object change by it although nobody asked for
-//! that (change time, blocks, sometimes link count and inode number), which matters to whoever keeps
-//! attributes.
+//! that (change time, blocks, sometimes link count and inode number), and what directories list, which
+//! matters to whoever keeps either.
 
 #[cfg(feature = "fuse")]
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError, RwLock, Weak};
 
-/// An object that was copied up.
+/// An object that was copied up, or a directory that was marked impure for what was copied up into it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "fuse"), allow(dead_code, reason = "mounts are told"))]
 pub(crate) struct Copied {
     /// The object's id.
     pub(crate) id: u64,
-    /// It shows another inode number since.
-    pub(crate) renumbered: bool,
+    /// Its directory lists another number for it since.
+    pub(crate) relists: bool,
 }
 
 /// Objects that were copied up since somebody last looked.
