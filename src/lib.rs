@@ -7,12 +7,14 @@
 //! - [`Overlay`]: the same with a writable layer on top; [`File`] and [`Dir`] are its handles.
 //! - [`Op`] and [`Outcome`]: every operation as a value, for [`Overlay::plan`] and
 //!   [`Overlay::apply`]; a [`Plan`] has its steps and its [`Cost`].
+//! - [`check`]: what is wrong with a stack at rest, and repairing it.
 //! - [`DirLayer`] and [`MemLayer`](backend::memory::MemLayer): the layers that come with the crate.
 //! - [`backend`]: the contract for layers of your own.
 //! - [`Error`]: what failed, on which path, in which layer, with the kernel's errno.
 
 pub(crate) mod acl;
 pub mod backend;
+pub mod check;
 mod credentials;
 mod errno;
 mod error;

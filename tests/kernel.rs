@@ -18,6 +18,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
+use layerstack::check::Report;
 use layerstack::testing::case::{Check, xattr};
 use layerstack::testing::spec::Piece;
 use layerstack::testing::strategy::Profile;
@@ -224,6 +225,65 @@ fn memory_equals_the_kernel_with_metacopy() {
     judge_memory("memory metacopy", &["metacopy=on"]);
 }
 
+/// The kernel against the engine on layers in which the checker finds nothing: what it finds later was
+/// made by one of them, and there must be nothing.
+fn tidy(name: &'static str, layout: Layout) {
+    if require_fs(&layout.kinds()) {
+        let mut campaign = engine(name, layout, Profile::root());
+        campaign.tidy = true;
+        in_mount_namespace(|| campaign.run(DIRS));
+    }
+}
+
+#[test]
+fn the_checker_is_silent_about_what_is_made() {
+    tidy("tidy", Layout::same(Fs::Ext4));
+}
+
+#[test]
+fn the_checker_is_silent_about_what_is_made_on_several_filesystems() {
+    let layout = mixed(Fs::Xfs, &[Fs::Ext4, Fs::Btrfs, Fs::Tmpfs, Fs::Xfs]);
+    let options = ["redirect_dir=on", "metacopy=on", "xino=on"];
+    tidy("tidy xfs over others", layout.options(&options));
+}
+
+#[test]
+fn the_checker_is_silent_about_what_an_index_makes() {
+    let options = ["index=on", "redirect_dir=on", "metacopy=on"];
+    tidy("tidy index", Layout::same(Fs::Ext4).options(&options));
+}
+
+#[test]
+fn the_checker_is_silent_about_what_nfs_export_makes() {
+    let layout = Layout::same(Fs::Ext4);
+    tidy("tidy nfs_export", layout.options(&["nfs_export=on"]));
+}
+
+#[test]
+fn the_checker_is_silent_about_what_ordinary_users_make() {
+    if require_kernel() {
+        as_user(
+            "the_checker_is_silent_about_what_ordinary_users_make",
+            || {
+                let mut campaign = engine("tidy user", Layout::same(Fs::Tmpfs), Profile::user());
+                campaign.rules.left_without_handles = true;
+                campaign.tidy = true;
+                in_mount_namespace(|| campaign.run(DIRS));
+            },
+        );
+    }
+}
+
+/// The kernel twice, with options drawn for each case.
+#[test]
+fn the_checker_is_silent_about_what_all_options_make() {
+    let profile = Profile::root().redirects(true);
+    let mut campaign = Campaign::new("tidy options", Layout::same(Fs::Ext4), profile);
+    campaign.matrix = true;
+    campaign.tidy = true;
+    run(campaign);
+}
+
 /// Callers of mixed users, groups and capabilities, one after the other on one tree.
 #[test]
 fn directories_equal_the_kernel_for_callers() {
@@ -346,6 +406,9 @@ impl System for Stays {
     }
     fn rotate(&mut self) -> Result<(), Errno> {
         self.0.rotate()
+    }
+    fn check(self: Box<Self>) -> Report {
+        self.0.check()
     }
 }
 

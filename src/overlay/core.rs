@@ -26,12 +26,14 @@ use crate::overlay::handles::Handles;
 use crate::overlay::inode::{Inode, Lower, Place, State};
 use crate::overlay::meter::Meter;
 use crate::overlay::objects::Objects;
+use crate::overlay::open::Roots;
 use crate::overlay::options::OverlayOptions;
 use crate::overlay::stack::Layers;
 use crate::overlay::watch::Watchers;
 use crate::path::Name;
 use crate::rules::Features;
 use crate::rules::config::facts::Facts;
+use crate::rules::config::settle::Settled;
 use crate::rules::config::{Fsync, Settings};
 use crate::rules::inode::Numbering;
 use crate::rules::warning::Warning;
@@ -220,8 +222,60 @@ fn filesystems(
     (all.len(), of_lowers)
 }
 
+/// A stack that can be opened, before anything is written.
+struct Checked {
+    namespace: XattrNamespace,
+    filesystems: usize,
+    fs_of_lowers: Vec<usize>,
+    roots: Roots,
+    work: Option<NodeRef>,
+    settled: Settled,
+}
+
+impl Checked {
+    /// Of `lowers` those beyond `merged` are data-only.
+    fn new(
+        merged: usize,
+        lowers: &[Arc<dyn LayerBackend>],
+        upper: Option<&Arc<dyn LayerBackend>>,
+        options: &OverlayOptions,
+    ) -> Result<Checked> {
+        use crate::overlay::open as checks;
+        let namespace = checks::namespace(lowers.get(..merged).unwrap_or_default(), upper)?;
+        checks::count(merged, lowers)?;
+        let (filesystems, fs_of_lowers) = filesystems(lowers, upper);
+        let roots = checks::roots(lowers, upper, &fs_of_lowers)?;
+        let work = checks::work(upper)?;
+        let facts = Facts {
+            namespace,
+            permitted: checks::permitted(lowers, upper),
+            upper: checks::upper_facts(upper, &roots)?,
+            lowers: checks::lower_facts(lowers, &fs_of_lowers),
+            data_layers: lowers.len().saturating_sub(merged),
+            defaults: options.defaults,
+        };
+        let settled = checks::settle(options, &facts)?;
+        Ok(Checked {
+            namespace,
+            filesystems,
+            fs_of_lowers,
+            roots,
+            work,
+            settled,
+        })
+    }
+}
+
 impl Core {
-    /// Checks a stack and makes a union of it.
+    /// What a union of these layers with these options would do; nothing is written or kept open.
+    pub(crate) fn features_of(layers: &Layers, options: &OverlayOptions) -> Result<Features> {
+        let all = [layers.lowers.as_slice(), &layers.data].concat();
+        let checked = Checked::new(layers.lowers.len(), &all, layers.upper.as_ref(), options)?;
+        Ok(checked.settled.settings.features())
+    }
+
+    /// Checks a stack and makes a union of it. An upper that is read-only makes a union that cannot be
+    /// changed.
     pub(crate) fn new(layers: Layers, options: OverlayOptions) -> Result<Arc<Core>> {
         use crate::overlay::open as checks;
         let Layers {
@@ -230,21 +284,15 @@ impl Core {
             data,
         } = layers;
         let merged = lowers.len();
-        let namespace = checks::namespace(&lowers, upper.as_ref())?;
         lowers.extend(data);
-        checks::count(merged, &lowers, upper.as_ref())?;
-        let (filesystems, fs_of_lowers) = filesystems(&lowers, upper.as_ref());
-        let mut roots = checks::roots(&lowers, upper.as_ref(), &fs_of_lowers)?;
-        let mut work = checks::work(upper.as_ref())?;
-        let facts = Facts {
+        let Checked {
             namespace,
-            permitted: checks::permitted(&lowers, upper.as_ref()),
-            upper: checks::upper_facts(upper.as_ref(), &roots)?,
-            lowers: checks::lower_facts(&lowers, &fs_of_lowers),
-            data_layers: lowers.len() - merged,
-            defaults: options.defaults,
-        };
-        let mut settled = checks::settle(&options, &facts)?;
+            filesystems,
+            fs_of_lowers,
+            mut roots,
+            mut work,
+            mut settled,
+        } = Checked::new(merged, &lowers, upper.as_ref(), &options)?;
         if settled.settings.fsync == Fsync::Volatile {
             checks::leave_mark(upper.as_ref(), work.as_ref())?;
         }

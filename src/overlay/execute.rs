@@ -109,6 +109,31 @@ impl Core {
         Ok((value, b.finish()))
     }
 
+    /// Runs a plan for `upper` that was made without this union's names: nothing in memory follows it.
+    pub(crate) fn execute_on(
+        &self,
+        upper: &dyn UpperBackend,
+        plan: &Plan,
+        bound: Vec<Option<NodeRef>>,
+    ) -> Res<()> {
+        let _tree = self.write();
+        let mut run = Run {
+            core: self,
+            upper: Some(upper),
+            plan,
+            bound,
+            unstorable: Errno::EIO,
+            temps: Vec::new(),
+        };
+        for planned in &plan.steps {
+            if let Err(e) = run.step(&planned.step, planned.role) {
+                run.undo();
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+
     /// Runs the staging steps of one copy-up.
     fn stage(&self, prepared: &Prepared, segment: &Segment) -> Res<Staged> {
         let mut run = Run::new(

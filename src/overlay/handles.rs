@@ -24,7 +24,7 @@ pub(crate) struct Handles<'a> {
 
 impl Handles<'_> {
     /// The UUID that handles of this layer bear: none if it is not to matter (`uuid=off`).
-    fn uuid(&self, layer: &dyn LayerBackend) -> [u8; 16] {
+    pub(crate) fn uuid(&self, layer: &dyn LayerBackend) -> [u8; 16] {
         match self.uuid {
             UuidMode::Off => [0; 16],
             _ => layer.identity().uuid.unwrap_or_default(),
@@ -47,7 +47,8 @@ impl Handles<'_> {
         handle.ok_or_else(|| no_handle(LayerId::Upper))
     }
 
-    fn encode(
+    /// The handle of an object of this layer; `None` if its filesystem has none to give.
+    pub(crate) fn encode(
         &self,
         layer: &dyn LayerBackend,
         node: &dyn LayerNode,

@@ -32,12 +32,8 @@ pub(crate) struct Roots {
 }
 
 /// At least one lower that is not data-only, and at most [`LOWER_LAYERS_MAX`] of both kinds (rules R002,
-/// R003, R005); an upper that can be written to.
-pub(crate) fn count(
-    merged: usize,
-    lowers: &[Arc<dyn LayerBackend>],
-    upper: Option<&Arc<dyn LayerBackend>>,
-) -> Result<()> {
+/// R003, R005).
+pub(crate) fn count(merged: usize, lowers: &[Arc<dyn LayerBackend>]) -> Result<()> {
     if merged == 0 {
         let detail = "a stack needs at least one lower layer";
         let layer = LayerId::Lower(0);
@@ -52,9 +48,12 @@ pub(crate) fn count(
         let error = Error::config(OP, extra.label(), Errno::EINVAL, layer, detail);
         return Err(error.with_rule("R002"));
     }
-    if let Some(upper) = upper
-        && upper.upper().is_none()
-    {
+    Ok(())
+}
+
+/// An upper can be written to.
+pub(crate) fn writable(upper: &dyn LayerBackend) -> Result<()> {
+    if upper.upper().is_none() {
         let detail = "this layer is read-only and cannot be an upper (was it opened without a \
                       work directory?)";
         let error = Error::config(OP, upper.label(), Errno::EINVAL, LayerId::Upper, detail);

@@ -72,6 +72,7 @@ impl Overlay {
         upper: impl LayerBackend + 'static,
         options: OverlayOptions,
     ) -> Result<Self> {
+        crate::overlay::open::writable(&upper)?;
         let layers = Layers {
             upper: Some(Arc::new(upper)),
             ..lowers.core.layers()

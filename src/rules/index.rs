@@ -106,21 +106,30 @@ pub(crate) fn nlink_value(relative: Relative, union: u64, real: u64) -> Vec<u8> 
     format!("{letter}{difference:+}").into_bytes()
 }
 
-/// The link count of the union that a stored value tells; `None` if it tells none. A quirk: for a lower
-/// with one name, which only `nfs_export` indexes, the value is not looked at.
-pub(crate) fn union_nlink(value: Option<&[u8]>, upper: u64, lower: u64) -> Option<u64> {
-    let value = value.filter(|v| v.len() <= NLINK_BYTES_MAX && lower != 1)?;
+/// What a stored value says: relative to which object, and how many more or fewer.
+pub(crate) fn parse_nlink(value: &[u8]) -> Option<(Relative, i32)> {
     let (letter, difference) = value.split_first()?;
-    let real = match letter {
-        b'U' => upper,
-        b'L' => lower,
+    let relative = match letter {
+        b'U' => Relative::Upper,
+        b'L' => Relative::Lower,
         _ => return None,
     };
     let difference = difference.strip_suffix(b"\n").unwrap_or(difference);
-    if !matches!(difference.first(), Some(b'+' | b'-')) {
+    if value.len() > NLINK_BYTES_MAX || !matches!(difference.first(), Some(b'+' | b'-')) {
         return None;
     }
-    let difference: i32 = std::str::from_utf8(difference).ok()?.parse().ok()?;
+    let difference = std::str::from_utf8(difference).ok()?.parse().ok()?;
+    Some((relative, difference))
+}
+
+/// The link count of the union that a stored value tells; `None` if it tells none. A quirk: for a lower
+/// with one name, which only `nfs_export` indexes, the value is not looked at.
+pub(crate) fn union_nlink(value: Option<&[u8]>, upper: u64, lower: u64) -> Option<u64> {
+    let (relative, difference) = parse_nlink(value.filter(|_| lower != 1)?)?;
+    let real = match relative {
+        Relative::Upper => upper,
+        Relative::Lower => lower,
+    };
     let nlink = real.checked_add_signed(i64::from(difference))?;
     (nlink > 0).then_some(nlink)
 }

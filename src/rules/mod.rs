@@ -5,6 +5,7 @@
 
 pub(crate) mod attr;
 pub(crate) mod change;
+pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod copy_up;
 pub(crate) mod cost;

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use layerstack::check::Report;
 use layerstack::fuse::{FuseOptions, Session, mount};
 use layerstack::testing::mount_point::RealFs;
 use layerstack::testing::{SnapshotOptions, TreeSnapshot};
@@ -9,6 +10,7 @@ use layerstack::{
     DirLayerOptions, Errno, LayerStack, Op, Outcome, Overlay, OverlayOptions, XattrNamespace,
 };
 
+use crate::support::checker;
 use crate::support::fs::{Fs, require_fs};
 use crate::support::index::IndexEntry;
 use crate::support::namespace::{require_kernel, skip};
@@ -134,6 +136,11 @@ impl System for FuseSystem {
         self.close()?;
         self.dirs.rotate()?;
         self.mount()
+    }
+
+    fn check(mut self: Box<Self>) -> Report {
+        self.close().expect("unmount");
+        checker::check(&self.dirs, self.namespace, self.options.clone())
     }
 }
 

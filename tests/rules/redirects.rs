@@ -138,6 +138,18 @@ fn r163_a_redirect_to_nothing_merges_with_nothing() {
         .lists("/d", &["u"])
         .lists("/e", &[])
         .run();
+    // A name that no directory can hold leads nowhere either.
+    let long = "x".repeat(256);
+    rule()
+        .upper(of([
+            ("/d", to(&long)),
+            ("/d/u", file("")),
+            ("/e", to(&format!("/d/{long}"))),
+        ]))
+        .lower(of([("/d/no", file("")), ("/e/no", file(""))]))
+        .lists("/d", &["u"])
+        .lists("/e", &[])
+        .run();
 }
 
 #[test]

@@ -12,6 +12,7 @@
     reason = "test code may fail by panicking"
 )]
 
+pub mod checker;
 pub mod child;
 mod freedoms;
 pub mod fs;

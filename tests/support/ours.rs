@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use layerstack::backend::LayerBackend;
 use layerstack::backend::memory::MemLayer;
+use layerstack::check::{Check, Report};
 use layerstack::testing::{Case, LayerSpec, SnapshotOptions, TreeSnapshot};
 use layerstack::{
     DirLayerOptions, Errno, LayerStack, Op, Outcome, Overlay, OverlayOptions, Session, Timestamp,
@@ -12,6 +13,7 @@ use layerstack::{
 };
 use std::sync::Arc;
 
+use super::checker;
 use super::index::{IndexEntry, index_of_layer};
 use super::options::overlay_options;
 use super::system::{Dirs, Stack, System, upper_snapshot};
@@ -121,6 +123,11 @@ impl System for DirSystem {
         self.session = None;
         self.dirs.rotate()?;
         self.remount()
+    }
+
+    fn check(mut self: Box<Self>) -> Report {
+        self.session = None;
+        checker::check(&self.dirs, self.namespace, self.options.clone())
     }
 }
 
@@ -252,5 +259,17 @@ impl System for MemSystem {
             self.upper = Some(Arc::new(MemLayer::with_namespace(self.namespace)));
         }
         self.reopen()
+    }
+
+    fn check(mut self: Box<Self>) -> Report {
+        self.session = None;
+        let mut check = Check::from_top(self.lowers.clone())
+            .data_layers(self.data.clone())
+            .options(self.options.clone())
+            .portability(false);
+        if let Some(upper) = &self.upper {
+            check = check.upper(upper.clone());
+        }
+        check.run()
     }
 }

@@ -13,6 +13,7 @@ use layerstack::{Errno, Op, XattrNamespace};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use super::checker;
 use super::freedoms::{
     any_name, cut_short, drop_hints, is_ambiguous, is_indexed, is_refused_first, is_stale_rename,
     makes_unnamed, plain_errno, stale_mode, touched_dir, two_inodes, untouched, zeroes,
@@ -192,6 +193,7 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
             .map_err(|e| diverge(None, format!("layers: {e}")))
     };
     let (left_dirs, right_dirs) = (dirs("a")?, dirs("b")?);
+    let excused = checker::excuses(&left_dirs, stack);
     let opened = (
         (pair.left)(&left_dirs, stack),
         (pair.right)(&right_dirs, stack),
@@ -243,7 +245,9 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
                 Check::Rotate => (left.rotate(), right.rotate()),
                 _ => (Ok(()), Ok(())),
             };
-            rotated |= *check == Check::Rotate;
+            if *check == Check::Rotate {
+                rotated = true;
+            }
             match reopened {
                 (Ok(()), Ok(())) => {}
                 (a, b) if a == b => return Ok(stats),
@@ -284,7 +288,16 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
     stats.ops = stack.case.ops.len() as u64;
     stats.succeeded = succeeded;
     stats.ends = ends;
-    drop((left, right));
+    for (side, report) in [("left", left.check()), ("right", right.check())] {
+        let found = checker::accusations(&report, stack, &excused);
+        if !found.is_empty() {
+            let found = found.join("\n");
+            return Err(diverge(
+                last,
+                format!("the checker on the {side}:\n{found}"),
+            ));
+        }
+    }
     if rules.check_lowers {
         // What xfs allocated ahead shows as data until it is written back.
         let compare = Compare {
@@ -436,6 +449,8 @@ pub struct Campaign {
     pub cases: u64,
     /// Stop after this time.
     pub time: Duration,
+    /// The layers given hold nothing that the checker finds, so that whatever it finds was made.
+    pub tidy: bool,
 }
 
 impl Campaign {
@@ -455,6 +470,7 @@ impl Campaign {
             distinct_lowers: false,
             cases: u64::MAX,
             time: Duration::from_secs(seconds),
+            tidy: false,
         }
     }
 
@@ -498,6 +514,9 @@ impl Campaign {
             }
             let count = case.ops.len();
             case.checks.retain(|at, _| *at <= count);
+            if self.tidy {
+                checker::tidy(&mut case, self.profile.namespace);
+            }
             match self.run_one(&mounted, &case, pair) {
                 Ok(mut one) => {
                     for option in &case.options {

@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use layerstack::check::Report;
 use layerstack::testing::mount_point::RealFs;
 use layerstack::testing::{Case, SnapshotOptions, TreeSnapshot};
 use layerstack::{Errno, Op, Outcome, Timestamp, XattrNamespace};
 
+use super::checker;
 use super::fs::{Fs, Mounted, Workspace};
 use super::index::{IndexEntry, index_of_dir};
 use super::mount::{OverlayConfig, OverlayMount};
+use super::options::overlay_options;
 
 /// A stack that is open for operations.
 pub trait System {
@@ -26,6 +29,8 @@ pub trait System {
     fn remount(&mut self) -> Result<(), Errno>;
     /// As `remount`, with the layers that [`Dirs::rotate`] leaves.
     fn rotate(&mut self) -> Result<(), Errno>;
+    /// Closes everything, and checks what is left.
+    fn check(self: Box<Self>) -> Report;
 }
 
 /// Opens a system on layers that are written already. Errors are those of opening the stack.
@@ -298,6 +303,11 @@ impl System for KernelSystem {
         self.dirs.rotate()?;
         self.mount()
     }
+
+    fn check(mut self: Box<Self>) -> Report {
+        self.close().expect("unmount");
+        checker::check(&self.dirs, self.namespace, overlay_options(&self.options))
+    }
 }
 
 impl Drop for KernelSystem {
@@ -383,5 +393,9 @@ impl System for HandOver {
         self.current = None;
         self.dirs.rotate()?;
         self.next()
+    }
+
+    fn check(mut self: Box<Self>) -> Report {
+        self.current.take().expect("open").check()
     }
 }

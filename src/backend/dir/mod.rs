@@ -189,6 +189,7 @@ pub struct DirLayerOptions {
     ignore_ownership: bool,
     allow_mounted: bool,
     content_by_handle: bool,
+    keep_work: bool,
 }
 
 impl DirLayerOptions {
@@ -232,6 +233,15 @@ impl DirLayerOptions {
     #[must_use]
     pub fn content_by_handle(mut self, allow: bool) -> Self {
         self.content_by_handle = allow;
+        self
+    }
+
+    /// Leaves what lies in `workdir/work` and `workdir/index` as it is when an upper layer is opened, and
+    /// opens it although it bears the mark of an unfinished volatile overlay (rule R044): for
+    /// [checking and repairing](crate::check). Default: false.
+    #[must_use]
+    pub fn keep_work(mut self, keep: bool) -> Self {
+        self.keep_work = keep;
         self
     }
 

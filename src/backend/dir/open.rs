@@ -169,7 +169,10 @@ pub(super) fn upper(
     if !options.allow_mounted {
         check_not_mounted(&upper, &work)?;
     }
-    let staging = workdir::prepare(work.fd.as_fd(), &work.path)?;
+    let staging = match options.keep_work {
+        true => workdir::adopt(work.fd.as_fd(), &work.path)?,
+        false => workdir::prepare(work.fd.as_fd(), &work.path)?,
+    };
     let probed = probe::upper(staging.0.as_fd(), upper.fs_type, options.namespace)
         .map_err(|e| work.fail(e.into(), "cannot be written"))?;
     let mut identity = FsIdentity::new(FsId::Device(upper.key().dev), probed.namespace);

@@ -78,7 +78,12 @@ pub(super) fn lower(root: BorrowedFd<'_>, fs_type: u64, namespace: XattrNamespac
         Err(Sys::OPNOTSUPP)
     );
     caps.permitted_attrs = permitted(namespace);
-    caps.overlay_attrs = caps.xattrs && caps.permitted_attrs;
+    let origin = OverlayAttr::Origin.full_name(namespace);
+    let known = !matches!(
+        rustix::fs::fgetxattr(root, origin.as_bytes(), &mut [0u8; 0]),
+        Err(Sys::OPNOTSUPP)
+    );
+    caps.overlay_attrs = caps.xattrs && caps.permitted_attrs && known;
     caps.reflink = reflink(fs_type);
     caps.holes = matches!(
         fs_type,

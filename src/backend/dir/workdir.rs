@@ -60,6 +60,28 @@ pub(super) fn prepare(
     Ok(made)
 }
 
+/// As [`prepare`], with everything left as it is: what lies in `work` and `index` is to be looked at.
+/// `work` is made if there is no such directory.
+pub(super) fn adopt(
+    workdir: BorrowedFd<'_>,
+    path: &Path,
+) -> std::result::Result<(Arc<OwnedFd>, Key), Error> {
+    let open = || {
+        let work = Name::new("work")?;
+        match open_dir(workdir, &work)? {
+            Some(_) => adopt_private(workdir, &work),
+            None => {
+                remove_simple(workdir, &work)?;
+                make_private(workdir, &work)
+            }
+        }
+    };
+    open().map_err(|e: BackendError| {
+        let detail = "cannot open work";
+        Error::config("open layer", path, e.errno(), LayerId::Work, detail).with_backend(e)
+    })
+}
+
 /// True if `work/incompat` holds anything (rules R044, R045).
 fn is_volatile(workdir: BorrowedFd<'_>, work: &Name) -> Result<bool> {
     let Some(work) = open_dir(workdir, work)? else {

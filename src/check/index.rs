@@ -1,0 +1,274 @@
+//! The index: its entries, and what ties it to its layers (rules R258, R262 to R272).
+
+use std::path::Path;
+
+use super::context::{Context, Lookup, ObjectKey, attr_of};
+use super::finding::{Findings, Found};
+use super::fix::FixBuilder;
+use super::seen::Seen;
+use super::work;
+use crate::backend::{Entry as Held, NodeRef};
+use crate::error::LayerId;
+use crate::meta::{FileType, Metadata};
+use crate::path::{Name, join};
+use crate::rules::check::hints::Recorded;
+use crate::rules::check::index::{Entry, Target, UpperDir, judge};
+use crate::rules::check::kind::FindingKind;
+use crate::rules::index::{Relative, entry_name, is_temporary, nlink_value, parse_entry_name};
+use crate::rules::origin::{self, Decoded};
+use crate::xattr_name::OverlayAttr;
+
+const PATH: &str = "/index";
+
+/// An entry whose name is valid, and the node behind it (`None` for a whiteout).
+struct Read {
+    name: Name,
+    node: Option<NodeRef>,
+    facts: Entry,
+    key: Option<ObjectKey>,
+}
+
+/// The entries of an index, read before the tree is walked and judged after it.
+pub(super) struct Index {
+    entries: Vec<Read>,
+}
+
+impl Index {
+    /// Reads the index. Tells `seen` which lower files it is about, and what is wrong with names.
+    pub(super) fn read(cx: &Context, out: &mut Findings, seen: &mut Seen) -> Index {
+        roots(cx, out);
+        let mut index = Index {
+            entries: Vec::new(),
+        };
+        let Some(dir) = &cx.index else { return index };
+        for (name, held) in work::entries(dir, Path::new(PATH), out) {
+            let subdirectory = match &held {
+                Held::Node(node, meta) if meta.is_dir() => Some(node),
+                _ => None,
+            };
+            if is_temporary(&name) {
+                // As in the staging directory, a whiteout may wait here to be linked (rule R048).
+                if !matches!(held, Held::Whiteout(_)) {
+                    work::leftover(out, (dir, Path::new(PATH)), &name, subdirectory);
+                }
+                continue;
+            }
+            match parse_entry_name(&name) {
+                Ok(handle) => {
+                    let read = entry(cx, name, held, handle);
+                    if let Some(key) = read.key {
+                        seen.indexed.entry(key).or_default();
+                    }
+                    if let (Some(node), Some(_)) = (&read.node, read.facts.file_type)
+                        && let Ok(meta) = node.metadata()
+                    {
+                        seen.index_inodes.insert(read.facts.name.clone(), meta.ino);
+                    }
+                    index.entries.push(read);
+                }
+                Err(_) => {
+                    if let Held::Node(_, meta) = &held {
+                        seen.lost_entries.insert(meta.ino);
+                    }
+                    bad_name(out, dir, &name, &held);
+                }
+            }
+        }
+        index
+    }
+
+    /// Judges the entries, with what the walk has seen of their files.
+    pub(super) fn judge(&mut self, cx: &Context, out: &mut Findings, seen: &Seen) {
+        let Some(dir) = &cx.index else { return };
+        for read in &mut self.entries {
+            if let (Some(key), Target::Found { visible, .. }) = (read.key, &mut read.facts.target) {
+                *visible = seen.indexed.get(&key).map_or(0, |i| i.visible);
+            }
+            if let Some(kind) = judge(&read.facts) {
+                out.add(found(cx, dir, read, kind));
+            }
+        }
+    }
+}
+
+fn entry(cx: &Context, name: Name, held: Held, handle: Vec<u8>) -> Read {
+    let (target, key) = match cx.find(&handle) {
+        Lookup::Unknown => (Target::Unknown, None),
+        Lookup::Gone => (Target::Gone, None),
+        Lookup::Found(lower) => {
+            let target = Target::Found {
+                file_type: lower.meta.file_type,
+                nlink: lower.meta.nlink,
+                visible: 0,
+            };
+            (target, Some(lower.key))
+        }
+    };
+    let (node, meta): (Option<NodeRef>, Option<Metadata>) = match held {
+        Held::Node(node, meta) => (Some(node), Some(meta)),
+        Held::Whiteout(_) => (None, None),
+    };
+    let attr = |attr| node.as_ref().and_then(|n| attr_of(n, attr));
+    let file_type = meta.as_ref().map(|m| m.file_type);
+    let upper = match (&node, file_type) {
+        (Some(node), Some(FileType::Directory)) if cx.features.nfs_export => {
+            upper_directory(cx, node)
+        }
+        _ => UpperDir::Unknown,
+    };
+    let facts = Entry {
+        file_type,
+        nlink: meta.map_or(0, |m| m.nlink),
+        origin: attr(OverlayAttr::Origin),
+        nlink_attr: attr(OverlayAttr::Nlink),
+        name: handle,
+        target,
+        upper,
+    };
+    Read {
+        name,
+        node,
+        facts,
+        key,
+    }
+}
+
+/// The upper directory that an entry for a directory names.
+fn upper_directory(cx: &Context, node: &NodeRef) -> UpperDir {
+    let Some(value) = attr_of(node, OverlayAttr::Upper) else {
+        return UpperDir::Absent;
+    };
+    if !cx.decodes(LayerId::Upper) {
+        return UpperDir::Unknown;
+    }
+    match cx.core.handles().decode_upper(&value) {
+        Ok(Some(found)) => UpperDir::Records(attr_of(&found, OverlayAttr::Origin)),
+        Ok(None) => UpperDir::Gone,
+        Err(_) => UpperDir::Unknown,
+    }
+}
+
+fn found(cx: &Context, dir: &NodeRef, read: &Read, kind: FindingKind) -> Found {
+    let path = join(Path::new(PATH), &read.name);
+    let found = Found::new(kind, LayerId::Work, &path);
+    let facts = &read.facts;
+    let is_dir = facts.file_type == Some(FileType::Directory);
+    let set = |node: &NodeRef, attr, value: &[u8]| {
+        let mut fix = FixBuilder::new();
+        let object = fix.object(LayerId::Work, &path, node);
+        fix.set(object, attr, Some(value));
+        fix.build()
+    };
+    let visible = match facts.target {
+        Target::Found { visible, .. } => visible,
+        Target::Unknown | Target::Gone => 0,
+    };
+    let remove = || {
+        let subdirectory = read.node.as_ref().filter(|_| is_dir);
+        // As the mount does, except for what still shows, which a whiteout would make unusable.
+        let leave_whiteout =
+            cx.features.nfs_export && kind == FindingKind::IndexOrphan && visible == 0;
+        work::remove_all(
+            (dir, Path::new(PATH)),
+            &read.name,
+            subdirectory,
+            leave_whiteout,
+        )
+    };
+    match (kind, &read.node) {
+        (FindingKind::NlinkMalformed | FindingKind::NlinkWrong, Some(node)) => {
+            let names = facts.nlink.saturating_sub(1).saturating_add(visible);
+            let value = nlink_value(Relative::Upper, names, facts.nlink);
+            let found = found.detail(format!("{names} names show"));
+            found.chooses(
+                "the names that show are all",
+                set(node, OverlayAttr::Nlink, &value),
+            )
+        }
+        (FindingKind::IndexWithoutOrigin, Some(node)) if !is_dir => {
+            found.keeps(set(node, OverlayAttr::Origin, &facts.name))
+        }
+        (FindingKind::IndexOfOtherType | FindingKind::IndexWithoutOrigin, _) => match remove() {
+            Some(fix) => found.chooses("the lower object shows", fix),
+            None => found.no_remedy("there is too much in it"),
+        },
+        _ => match remove() {
+            Some(fix) => found.keeps(fix),
+            None => found.no_remedy("there is too much in it"),
+        },
+    }
+}
+
+/// An entry whose name is no origin. If it records one, it may have lost its name.
+fn bad_name(out: &mut Findings, dir: &NodeRef, name: &Name, held: &Held) {
+    let at = Path::new(PATH);
+    let found = Found::new(
+        FindingKind::IndexNameMalformed,
+        LayerId::Work,
+        join(at, name),
+    );
+    let (node, meta) = match held {
+        Held::Node(node, meta) => (Some(node), Some(meta)),
+        Held::Whiteout(_) => (None, None),
+    };
+    let recorded = node
+        .filter(|_| meta.is_some_and(|m| !m.is_dir()))
+        .and_then(|n| attr_of(n, OverlayAttr::Origin))
+        .filter(|v| matches!(origin::decode(v), Decoded::Known(_)));
+    let free = recorded
+        .and_then(|origin| entry_name(&origin).ok())
+        .filter(|name| matches!(dir.lookup(name), Ok(None)));
+    if let (Some(to), Some(node)) = (free, node) {
+        let mut fix = FixBuilder::new();
+        let index = fix.object(LayerId::Work, at, dir);
+        let entry = fix.object(LayerId::Work, join(at, name), node);
+        fix.rename(entry, index, name, &to);
+        out.add(found.chooses("it stands for the origin that it records", fix.build()));
+        return;
+    }
+    let subdirectory = node.filter(|_| meta.is_some_and(Metadata::is_dir));
+    let linked = meta.is_none_or(|m| m.nlink > 1 || m.is_dir());
+    out.add(
+        match work::remove_all((dir, at), name, subdirectory, false) {
+            None => found.no_remedy("there is too much in it"),
+            // Other names keep the content.
+            Some(fix) if linked => found.keeps(fix),
+            Some(fix) => found.chooses("it is of no use", fix),
+        },
+    );
+}
+
+/// What ties the index to its layers: the upper root records the topmost lower, the index its upper
+/// (rule R266).
+fn roots(cx: &Context, out: &mut Findings) {
+    let state = cx.core.root().state();
+    let (Some(upper), Some(lower)) = (&state.upper, state.lowers.first()) else {
+        return;
+    };
+    let id = LayerId::Lower(lower.layer);
+    if let Some(value) = attr_of(upper, OverlayAttr::Origin)
+        && matches!(
+            cx.names(&value, id, &lower.node),
+            Recorded::Another | Recorded::Malformed
+        )
+    {
+        let found = Found::new(FindingKind::RootOriginMismatch, LayerId::Upper, "/");
+        let right = cx.origin_value(id, &lower.node);
+        let fix = FixBuilder::with(Path::new("/"), upper, OverlayAttr::Origin, Some(&right));
+        out.add(found.chooses("the topmost lower is the right one", fix));
+    }
+    if let Some(index) = &cx.index
+        && let Some(value) = attr_of(index, OverlayAttr::Upper)
+        && matches!(
+            cx.names(&value, LayerId::Upper, upper),
+            Recorded::Another | Recorded::Malformed
+        )
+    {
+        let found = Found::new(FindingKind::IndexUpperMismatch, LayerId::Work, PATH);
+        let right = cx.origin_value(LayerId::Upper, upper);
+        let mut fix = FixBuilder::new();
+        let object = fix.object(LayerId::Work, PATH, index);
+        fix.set(object, OverlayAttr::Upper, Some(&right));
+        out.add(found.chooses("the index belongs to this upper", fix.build()));
+    }
+}

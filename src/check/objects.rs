@@ -1,0 +1,443 @@
+//! Judging one object: its attributes, its redirect, its data, its origin.
+
+use std::path::Path;
+
+use super::context::{LowerObject, ObjectKey, attr_of};
+use super::finding::Found;
+use super::fix::FixBuilder;
+use super::seen::{OriginUser, RedirectUser};
+use super::walk::{Here, LayerDir, Object, Walker};
+use crate::backend::{NodeRef, RemoveKind};
+use crate::errno::Errno;
+use crate::error::LayerId;
+use crate::meta::FileType;
+use crate::overlay::core::Fail;
+use crate::overlay::inode::State;
+use crate::rules::check::attrs::{self, Class, Place};
+use crate::rules::check::hints;
+use crate::rules::check::kind::FindingKind;
+use crate::rules::redirect::{self, REDIRECT_BYTES_MAX};
+use crate::rules::whiteout::{Opacity, opacity};
+use crate::xattr_name::OverlayAttr;
+
+/// Longest malformed mark of a metadata-only copy, in bytes (rule R171).
+const METACOPY_MALFORMED_BYTES_MAX: usize = 3;
+
+/// The overlay attributes of one node.
+#[derive(Debug, Default)]
+pub(super) struct Attrs(Vec<(OverlayAttr, Vec<u8>)>);
+
+impl Attrs {
+    pub(super) fn get(&self, attr: OverlayAttr) -> Option<&[u8]> {
+        let found = self.0.iter().find(|(a, _)| *a == attr);
+        found.map(|(_, value)| value.as_slice())
+    }
+}
+
+impl Walker<'_> {
+    /// The layers of a directory, topmost first, each with its attributes judged.
+    pub(super) fn layer_dirs(&mut self, state: &State) -> Vec<LayerDir> {
+        let upper = state.upper.iter().map(|n| (LayerId::Upper, n.clone()));
+        let lowers = state.lowers.iter();
+        let lowers = lowers.map(|l| (LayerId::Lower(l.layer), l.node.clone()));
+        let nodes: Vec<_> = upper.chain(lowers).collect();
+        let (path, bottom) = (self.here(), self.cx.lowers.len().saturating_sub(1));
+        let root = path == Path::new("/");
+        let mut dirs = Vec::with_capacity(nodes.len());
+        for (i, (id, node)) in nodes.iter().enumerate() {
+            let place = Place {
+                file_type: FileType::Directory,
+                root,
+                indexed: false,
+            };
+            let attrs = self.attributes(*id, &path, node);
+            self.meaningless(*id, &path, node, (&attrs, place));
+            if let Some(value) = attrs.get(OverlayAttr::Redirect).filter(|_| !root) {
+                self.redirect(*id, &path, node, (value, &attrs), nodes.get(i + 1));
+            }
+            let opacity = opacity(attrs.get(OverlayAttr::Opaque));
+            dirs.push(LayerDir {
+                id: *id,
+                node: node.clone(),
+                opaque: opacity == Opacity::Opaque && !root,
+                announces: opacity == Opacity::HoldsXattrWhiteouts
+                    && matches!(id, LayerId::Lower(l) if *l != bottom),
+            });
+        }
+        dirs
+    }
+
+    /// Reads the overlay attributes of a node, and tells those that nobody knows.
+    fn attributes(&mut self, layer: LayerId, path: &Path, node: &NodeRef) -> Attrs {
+        let mut own = Attrs::default();
+        let names = match node.xattrs() {
+            Ok(names) => names,
+            Err(e) => {
+                self.unreadable(layer, path.to_path_buf(), &e);
+                return own;
+            }
+        };
+        for name in names {
+            match attrs::class(&name, self.cx.namespace()) {
+                Class::Plain => {}
+                Class::Own(attr) => {
+                    if let Some(value) = attr_of(node, attr) {
+                        own.0.push((attr, value));
+                    }
+                }
+                Class::Unknown => {
+                    let found = Found::new(FindingKind::AttributeUnknown, layer, path);
+                    let found = found.detail(name.to_string());
+                    self.out.add(found.no_remedy("who wrote it may know it"));
+                }
+                Class::Foreign(_) => {
+                    let mut found = Found::new(FindingKind::NamespaceMixed, layer, path);
+                    if layer == LayerId::Upper {
+                        let mut fix = FixBuilder::new();
+                        let object = fix.object(layer, path, node);
+                        fix.remove_raw(object, &name);
+                        found = found.chooses("the attribute says nothing", fix.build());
+                    }
+                    self.out.add(found.detail(name.to_string()));
+                }
+            }
+        }
+        own
+    }
+
+    /// Tells the attributes of a node that mean nothing where they are.
+    fn meaningless(
+        &mut self,
+        layer: LayerId,
+        path: &Path,
+        node: &NodeRef,
+        (attrs, place): (&Attrs, Place),
+    ) {
+        for (attr, value) in &attrs.0 {
+            let Some(why) = attrs::meaningless(*attr, value, place) else {
+                continue;
+            };
+            let mut found = Found::new(FindingKind::AttributeMeaningless, layer, path);
+            if layer == LayerId::Upper {
+                let rest = attrs::protattr(value);
+                let rest = (*attr == OverlayAttr::Protattr && !rest.is_empty()).then_some(rest);
+                found = found.keeps(FixBuilder::with(path, node, *attr, rest));
+            }
+            self.out.add(found.detail(format!("{attr}: {why}")));
+        }
+    }
+
+    /// Judges the redirect of a directory that could be looked up; `below` is the next directory that
+    /// merges with it.
+    fn redirect(
+        &mut self,
+        layer: LayerId,
+        path: &Path,
+        node: &NodeRef,
+        (value, attrs): (&[u8], &Attrs),
+        below: Option<&(LayerId, NodeRef)>,
+    ) {
+        let upper = layer == LayerId::Upper;
+        let opaque = opacity(attrs.get(OverlayAttr::Opaque)) == Opacity::Opaque;
+        if opaque {
+            let mut found = Found::new(FindingKind::RedirectIgnored, layer, path);
+            if upper {
+                found = found.keeps(FixBuilder::without(path, node, OverlayAttr::Redirect));
+            }
+            self.out.add(found);
+            return;
+        }
+        let Some((below_layer, below_node)) = below else {
+            let mut found = Found::new(FindingKind::RedirectDangling, layer, path);
+            if upper {
+                found = found.keeps(FixBuilder::cut_off(path, node));
+            }
+            self.out.add(found.detail(shown(value)));
+            return;
+        };
+        let absolute = redirect::parse(value).is_ok_and(|r| r.absolute);
+        if absolute && value.len() > REDIRECT_BYTES_MAX {
+            let found = Found::new(FindingKind::RedirectTooLong, layer, path);
+            let found = found.detail(format!("{} bytes", value.len()));
+            self.out.add(found.no_remedy("it still leads somewhere"));
+        }
+        let Ok(meta) = below_node.metadata() else {
+            return;
+        };
+        let key = ObjectKey {
+            fs: self.cx.core.fs_of(*below_layer),
+            ino: meta.ino,
+        };
+        let user = RedirectUser {
+            path: path.to_path_buf(),
+            upper: upper.then(|| node.clone()),
+        };
+        self.seen.redirected.insert(path.to_path_buf());
+        match self.seen.redirects.get(&key) {
+            None => {
+                self.seen.redirects.insert(key, user);
+            }
+            Some(first) if first.path == path => {}
+            Some(first) => {
+                let mut found = Found::new(FindingKind::RedirectDuplicate, layer, path);
+                found = found.other(&first.path);
+                if upper {
+                    let reading = "the other directory keeps what is below; here only what the \
+                                   upper holds shows";
+                    found = found.chooses(reading, FixBuilder::cut_off(path, node));
+                } else if let Some(node) = &first.upper {
+                    let reading = "this directory keeps what is below; the other shows only what \
+                                   the upper holds";
+                    found = found.chooses(reading, FixBuilder::cut_off(&first.path, node));
+                }
+                self.out.add(found);
+            }
+        }
+    }
+
+    /// A name whose lookup fails.
+    pub(super) fn lookup_failed(&mut self, object: &Object<'_>, fail: &Fail) {
+        let path = self.path_of(object.name);
+        let layer = fail.layer.unwrap_or(object.layer.id);
+        let upper = layer == LayerId::Upper;
+        let is_dir = object.meta.is_dir();
+        match (fail.errno, fail.rule) {
+            (Errno::EINVAL | Errno::EACCES, Some("R162")) => {
+                let kind = match fail.errno {
+                    Errno::EINVAL => FindingKind::RedirectMalformed,
+                    _ => FindingKind::RedirectOutOfBounds,
+                };
+                let value = attr_of(object.node, OverlayAttr::Redirect).unwrap_or_default();
+                let mut found = Found::new(kind, layer, &path);
+                if upper && is_dir {
+                    let fix = FixBuilder::cut_off(&path, object.node);
+                    found = found.chooses("only what the upper holds shows", fix);
+                } else if upper {
+                    let fix = FixBuilder::without(&path, object.node, OverlayAttr::Redirect);
+                    let reading = "the data are those of the lower file of this name";
+                    found = found.chooses(reading, fix);
+                }
+                if layer == object.layer.id {
+                    found = found.detail(shown(&value));
+                }
+                self.out.add(found);
+            }
+            (Errno::EIO, _) if !is_dir => self.no_data(object, layer, &path),
+            (Errno::EPERM, _) => {
+                let kind = match is_dir {
+                    true => FindingKind::RedirectRefused,
+                    false => FindingKind::MetacopyRefused,
+                };
+                let found = Found::new(kind, layer, path);
+                self.out.add(found.no_remedy("the options decide"));
+            }
+            (Errno::ELOOP, _) => {
+                let found = Found::new(FindingKind::LayerInside, layer, path);
+                self.out.add(found.no_remedy("layers must lie apart"));
+            }
+            (Errno::EREMOTE, _) => self
+                .out
+                .add(Found::new(FindingKind::MountPoint, layer, path)),
+            (errno, _) => {
+                let found = Found::new(FindingKind::Unreadable, layer, path);
+                self.out.add(found.detail(errno.to_string()));
+            }
+        }
+    }
+
+    /// A metadata-only copy that leads to no data.
+    fn no_data(&mut self, object: &Object<'_>, layer: LayerId, path: &Path) {
+        let malformed = |node: &NodeRef| {
+            attr_of(node, OverlayAttr::Metacopy)
+                .is_some_and(|v| (1..=METACOPY_MALFORMED_BYTES_MAX).contains(&v.len()))
+        };
+        let own = layer == object.layer.id;
+        if malformed(object.node) || !own {
+            let mut found = Found::new(FindingKind::MetacopyMalformed, layer, path);
+            if own && layer == LayerId::Upper {
+                let attr = OverlayAttr::Metacopy;
+                let fix = FixBuilder::with(path, object.node, attr, Some(b""));
+                found = found.chooses("the data are those of the lower file", fix);
+            }
+            self.out.add(found);
+            return;
+        }
+        let mut found = Found::new(FindingKind::MetacopyWithoutData, layer, path);
+        if layer == LayerId::Upper {
+            let dir = &object.layer.node;
+            let fix = match object.covers {
+                true => self.hide(dir, object.name),
+                false => Some(FixBuilder::without_name(
+                    &self.here(),
+                    dir,
+                    object.name,
+                    RemoveKind::NonDirectory,
+                )),
+            };
+            found = match fix {
+                Some(fix) => found.chooses("the file is gone with its data", fix),
+                None => found.no_remedy("there is no staging directory"),
+            };
+        }
+        self.out.add(found);
+    }
+
+    /// Judges what is not a directory; true if it is an upper one that shows a lower's inode number.
+    pub(super) fn non_directory(&mut self, here: &Here<'_>, object: &Object<'_>) -> bool {
+        let path = self.path_of(object.name);
+        let attrs = self.attributes(object.layer.id, &path, object.node);
+        let origin = attrs
+            .get(OverlayAttr::Origin)
+            .filter(|_| object.layer.id == LayerId::Upper);
+        let index_ino = origin.and_then(|v| self.seen.index_inodes.get(v).copied());
+        let place = Place {
+            file_type: object.meta.file_type,
+            root: false,
+            indexed: index_ino == Some(object.meta.ino),
+        };
+        self.meaningless(object.layer.id, &path, object.node, (&attrs, place));
+        self.count_indexed(object);
+        if attrs.get(OverlayAttr::Metacopy).is_some() && object.meta.is_file() {
+            self.metacopy(here, object, origin, index_ino)
+        } else {
+            origin.is_some_and(|value| self.upper_origin(object, value, index_ino))
+        }
+    }
+
+    /// Counts the names that show a lower object which the index has an entry for.
+    pub(super) fn count_indexed(&mut self, object: &Object<'_>) {
+        if object.layer.id == LayerId::Upper {
+            return;
+        }
+        let key = ObjectKey {
+            fs: self.cx.core.fs_of(object.layer.id),
+            ino: object.meta.ino,
+        };
+        if let Some(indexed) = self.seen.indexed.get_mut(&key) {
+            indexed.visible += 1;
+        }
+    }
+
+    /// Judges a metadata-only copy. The lower file that it leads to is found by name, and should be its
+    /// origin.
+    fn metacopy(
+        &mut self,
+        here: &Here<'_>,
+        object: &Object<'_>,
+        origin: Option<&[u8]>,
+        index_ino: Option<u64>,
+    ) -> bool {
+        let path = self.path_of(object.name);
+        let state = match self.cx.peek(here.inode, object.name) {
+            Ok(Some(peeked)) => peeked.state,
+            Ok(None) => return false,
+            Err(fail) => {
+                self.lookup_failed(object, &fail);
+                return false;
+            }
+        };
+        if self.cx.is_refused(here.inode, object.name) {
+            let found = Found::new(FindingKind::MetacopyRefused, object.layer.id, &path);
+            self.out
+                .add(found.no_remedy("a mount with metacopy=on shows it"));
+        }
+        let data = match self.cx.core.data_node(&state) {
+            Ok((node, layer)) => (layer, node),
+            // In data-only layers data are looked for late.
+            Err(_) => {
+                self.no_data(object, object.layer.id, &path);
+                return false;
+            }
+        };
+        let Some(lower) = state.lowers.first() else {
+            return false;
+        };
+        if object.layer.id != LayerId::Upper {
+            return false;
+        }
+        let id = LayerId::Lower(lower.layer);
+        let recorded = match origin {
+            Some(value) => self.cx.names(value, id, &lower.node),
+            None => hints::Recorded::Absent,
+        };
+        if let Some(kind) = hints::file(recorded) {
+            let (attr, right) = (OverlayAttr::Origin, self.cx.origin_value(id, &lower.node));
+            let fix = FixBuilder::with(&path, object.node, attr, Some(&right));
+            self.out
+                .add(Found::new(kind, LayerId::Upper, &path).keeps(fix));
+        }
+        let Ok(meta) = lower.node.metadata() else {
+            return false;
+        };
+        let lower = LowerObject {
+            key: ObjectKey {
+                fs: self.cx.core.fs_of(id),
+                ino: meta.ino,
+            },
+            meta,
+        };
+        self.shares(object, &lower, index_ino, Some(data), origin.is_some()) && origin.is_some()
+    }
+
+    fn upper_origin(&mut self, object: &Object<'_>, value: &[u8], index_ino: Option<u64>) -> bool {
+        let path = self.path_of(object.name);
+        let (recorded, lower) = self.cx.recorded(value, object.meta.file_type);
+        if let Some(kind) = hints::file(recorded) {
+            let fix = FixBuilder::without(&path, object.node, OverlayAttr::Origin);
+            self.out
+                .add(Found::new(kind, LayerId::Upper, &path).keeps(fix));
+        }
+        lower.is_some_and(|lower| self.shares(object, &lower, index_ino, None, true))
+    }
+
+    /// An upper file that the kernel takes for one inode with a lower one; true if it does. `data`: what
+    /// holds the data of a metadata-only copy; `recorded`: it records the lower one as origin.
+    fn shares(
+        &mut self,
+        object: &Object<'_>,
+        lower: &LowerObject,
+        index_ino: Option<u64>,
+        data: Option<(LayerId, NodeRef)>,
+        recorded: bool,
+    ) -> bool {
+        let user = OriginUser {
+            ino: object.meta.ino,
+            path: self.path_of(object.name),
+            node: object.node.clone(),
+            data,
+        };
+        let indexed = index_ino == Some(object.meta.ino);
+        let kind = if index_ino.is_some() && !indexed {
+            FindingKind::IndexSplit
+        } else if lower.meta.nlink != 1 && !indexed {
+            // Names of a hard-linked lower file are one inode to the kernel only by the index.
+            let lost = self.seen.lost_entries.contains(&object.meta.ino);
+            if !recorded || !self.cx.knows_work || lost {
+                return lost;
+            }
+            FindingKind::IndexMissing
+        } else {
+            match self.seen.origins.get(&lower.key) {
+                None => {
+                    self.seen.origins.insert(lower.key, user);
+                    return true;
+                }
+                Some(first) if first.ino == object.meta.ino => return true,
+                Some(_) => FindingKind::OriginDuplicate,
+            }
+        };
+        let mut found = Found::new(kind, LayerId::Upper, &user.path);
+        if let Some(first) = self.seen.origins.get(&lower.key) {
+            found = found.other(&first.path);
+        }
+        self.out.add(match FixBuilder::set_free(&user) {
+            Some(fix) => found.keeps(fix),
+            None => found.no_remedy("its data have another size than it shows"),
+        });
+        kind == FindingKind::OriginDuplicate
+    }
+}
+
+fn shown(value: &[u8]) -> String {
+    format!("it is \"{}\"", crate::display_bytes(value))
+}

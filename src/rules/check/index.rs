@@ -1,0 +1,244 @@
+//! Entries of the index, judged as a mount judges them (rules R258, R265 to R267, R269, R272).
+
+use super::kind::FindingKind;
+use crate::meta::FileType;
+use crate::rules::index::{Recorded, recorded, union_nlink};
+
+/// What the origin in an entry's name leads to.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// It cannot be told here.
+    Unknown,
+    /// Nothing.
+    Gone,
+    /// A lower object.
+    Found {
+        file_type: FileType,
+        nlink: u64,
+        /// Names in the merged tree that show it, not counting copied-up ones.
+        visible: u64,
+    },
+}
+
+/// The directory that an entry for a directory names (rule R269).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UpperDir {
+    /// It cannot be told here, or nobody asks.
+    Unknown,
+    /// Nothing is recorded.
+    Absent,
+    /// It is gone.
+    Gone,
+    /// It is there and records this origin.
+    Records(Option<Vec<u8>>),
+}
+
+/// An entry of the index whose name is valid.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// The origin that its name tells.
+    pub(crate) name: Vec<u8>,
+    /// Its type; `None` for a whiteout.
+    pub(crate) file_type: Option<FileType>,
+    pub(crate) nlink: u64,
+    /// The origin that it records.
+    pub(crate) origin: Option<Vec<u8>>,
+    pub(crate) nlink_attr: Option<Vec<u8>>,
+    pub(crate) target: Target,
+    pub(crate) upper: UpperDir,
+}
+
+/// What is wrong with an entry.
+pub(crate) fn judge(e: &Entry) -> Option<FindingKind> {
+    match e.file_type {
+        None => whiteout(e.target),
+        Some(FileType::Directory) => directory(e),
+        Some(file_type) => file(e, file_type),
+    }
+}
+
+/// A whiteout tells that all names of the object are gone (rule R265).
+fn whiteout(target: Target) -> Option<FindingKind> {
+    let shown = matches!(target, Target::Found { visible: 1.., .. });
+    shown.then_some(FindingKind::IndexOfOtherType)
+}
+
+fn directory(e: &Entry) -> Option<FindingKind> {
+    let origin = match &e.upper {
+        UpperDir::Absent => return Some(FindingKind::IndexStale),
+        UpperDir::Gone => return Some(FindingKind::IndexOrphan),
+        UpperDir::Records(origin) => recorded(origin.as_deref(), &e.name),
+        UpperDir::Unknown => Recorded::Same,
+    };
+    match (origin, e.target) {
+        (Recorded::Nothing, _) => Some(FindingKind::IndexWithoutOrigin),
+        (Recorded::Other, _) => Some(FindingKind::IndexMismatch),
+        (Recorded::Same, Target::Found { file_type, .. }) if !file_type.is_dir() => {
+            Some(FindingKind::IndexOfOtherType)
+        }
+        (Recorded::Same, _) => None,
+    }
+}
+
+fn file(e: &Entry, file_type: FileType) -> Option<FindingKind> {
+    match recorded(e.origin.as_deref(), &e.name) {
+        Recorded::Nothing => return Some(FindingKind::IndexWithoutOrigin),
+        Recorded::Other => return Some(FindingKind::IndexMismatch),
+        Recorded::Same => {}
+    }
+    let (nlink, visible) = match e.target {
+        Target::Unknown => return None,
+        Target::Gone => return Some(FindingKind::IndexStale),
+        Target::Found {
+            file_type: lower, ..
+        } if lower != file_type => {
+            return Some(FindingKind::IndexOfOtherType);
+        }
+        Target::Found { nlink, visible, .. } => (nlink, visible),
+    };
+    let union = union_nlink(e.nlink_attr.as_deref(), e.nlink, nlink);
+    // One link of the upper file is the entry itself.
+    let names = e.nlink.saturating_sub(1);
+    match union {
+        // Of a file with one name no count is kept, and the kernel leaves its entry to the next mount.
+        _ if nlink == 1 => None,
+        None if names == 0 => Some(FindingKind::IndexOrphan),
+        None => Some(FindingKind::NlinkMalformed),
+        // Names of the lower file may lie where nobody sees them; all of them count.
+        Some(union) => {
+            let possible = names.saturating_add(visible)..=names.saturating_add(nlink);
+            (!possible.contains(&union)).then_some(FindingKind::NlinkWrong)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test may fail by panicking"
+    )]
+    use super::*;
+    use crate::backend::FileHandle;
+    use crate::rules::origin::{self, Origin};
+
+    fn of_inode(ino: u8) -> Vec<u8> {
+        origin::encode(&Origin {
+            uuid: [7; 16],
+            handle: FileHandle {
+                kind: 1,
+                bytes: vec![ino, 2, 3, 4],
+            },
+            upper: false,
+        })
+    }
+
+    fn origin() -> Vec<u8> {
+        of_inode(1)
+    }
+
+    fn entry() -> Entry {
+        Entry {
+            name: origin(),
+            file_type: Some(FileType::Regular),
+            nlink: 2,
+            origin: Some(origin()),
+            nlink_attr: Some(b"U+0".to_vec()),
+            target: Target::Found {
+                file_type: FileType::Regular,
+                nlink: 2,
+                visible: 1,
+            },
+            upper: UpperDir::Unknown,
+        }
+    }
+
+    #[test]
+    fn r267_entries_are_judged_as_a_mount_does() {
+        let with = |change: &dyn Fn(&mut Entry)| {
+            let mut e = entry();
+            change(&mut e);
+            judge(&e)
+        };
+        assert_eq!(with(&|_| {}), None);
+        assert_eq!(
+            with(&|e| e.origin = None),
+            Some(FindingKind::IndexWithoutOrigin)
+        );
+        assert_eq!(
+            with(&|e| e.origin = Some(vec![1])),
+            Some(FindingKind::IndexWithoutOrigin)
+        );
+        assert_eq!(
+            with(&|e| e.origin = Some(of_inode(9))),
+            Some(FindingKind::IndexMismatch)
+        );
+        assert_eq!(
+            with(&|e| e.target = Target::Gone),
+            Some(FindingKind::IndexStale)
+        );
+        assert_eq!(with(&|e| e.target = Target::Unknown), None);
+        assert_eq!(
+            with(&|e| e.nlink_attr = None),
+            Some(FindingKind::NlinkMalformed)
+        );
+        assert_eq!(
+            with(&|e| (e.nlink, e.nlink_attr) = (1, Some(b"U-1".to_vec()))),
+            Some(FindingKind::IndexOrphan)
+        );
+        for (value, expected) in [
+            ("U+0", None),
+            ("L+1", None),
+            ("U-1", Some(FindingKind::NlinkWrong)),
+            ("U-9", Some(FindingKind::NlinkMalformed)),
+            ("U+1", None),
+            ("U+2", Some(FindingKind::NlinkWrong)),
+        ] {
+            let found = with(&|e| e.nlink_attr = Some(value.as_bytes().to_vec()));
+            assert_eq!(found, expected, "{value}");
+        }
+        let one_name = Target::Found {
+            file_type: FileType::Regular,
+            nlink: 1,
+            visible: 0,
+        };
+        assert_eq!(
+            with(&|e| (e.nlink, e.nlink_attr, e.target) = (1, None, one_name)),
+            None
+        );
+        assert_eq!(
+            with(&|e| e.file_type = None),
+            Some(FindingKind::IndexOfOtherType),
+            "R272: a whiteout of what still shows"
+        );
+        assert_eq!(
+            with(&|e| e.file_type = Some(FileType::Directory)),
+            Some(FindingKind::IndexOfOtherType)
+        );
+    }
+
+    #[test]
+    fn r269_entries_of_directories() {
+        let of = |upper| {
+            judge(&Entry {
+                file_type: Some(FileType::Directory),
+                target: Target::Found {
+                    file_type: FileType::Directory,
+                    nlink: 2,
+                    visible: 0,
+                },
+                upper,
+                ..entry()
+            })
+        };
+        assert_eq!(of(UpperDir::Unknown), None);
+        assert_eq!(of(UpperDir::Records(Some(origin()))), None);
+        assert_eq!(of(UpperDir::Absent), Some(FindingKind::IndexStale));
+        assert_eq!(of(UpperDir::Gone), Some(FindingKind::IndexOrphan));
+        assert_eq!(
+            of(UpperDir::Records(Some(of_inode(9)))),
+            Some(FindingKind::IndexMismatch)
+        );
+    }
+}
