@@ -16,19 +16,25 @@ use layerstack::{DirLayer, DirLayerOptions, LayerId, MountOptions, display_path}
 
 const USAGE: &str = "\
 usage: check [OPTIONS] LOWER...
+       check [OPTIONS] -o lowerdir=...,upperdir=...,workdir=...
+Checks the layers of an overlay without mounting it. Unmount it first.
+
   LOWER...           layer directories, topmost first
   --upper DIR        the writable layer
   --work DIR         its work directory
+  --data DIR         a data-only layer; may be told several times
+  -o OPTIONS         mount options as mount(8) takes them; layers may be among them
+  --plan             print what --repair would do, and do nothing
   --repair           repair what can be repaired without changing what the tree shows
-  --choose           also make one of two readings true where a finding says so
-  --dry-run          with --repair or --choose: print the plans, do nothing
-  -o OPTIONS         mount options, without directories: redirect_dir=, metacopy=, index=,
-                     nfs_export=, userxattr and others
+  --choose           with either: also make one of two readings true where a finding says so
   --seal FILE        write the seals of the lowers to FILE instead of checking
-  --verify FILE      compare the lowers with the seals in FILE
   --content          with --seal: seal the content of files too
+  --verify FILE      compare the lowers with the seals in FILE
   --no-portability   do not tell names that other tools cannot handle
-  --quiet            print nothing but failures";
+  --quiet            print nothing but failures
+
+exit status: 0 nothing is wrong (notes do not count), 1 all that was wrong was corrected,
+4 something wrong is left, 8 the check could not be made, 16 wrong usage";
 
 const UNCORRECTED: u8 = 4;
 const FAILED: u8 = 8;
@@ -37,10 +43,12 @@ const USAGE_ERROR: u8 = 16;
 #[derive(Default)]
 struct Args {
     lowers: Vec<PathBuf>,
+    data: Vec<PathBuf>,
     upper: Option<PathBuf>,
     work: Option<PathBuf>,
-    consent: Option<Consent>,
-    dry_run: bool,
+    repair: bool,
+    plan: bool,
+    choose: bool,
     options: MountOptions,
     seal: Option<PathBuf>,
     verify: Option<PathBuf>,
@@ -80,30 +88,49 @@ fn parse(args: Vec<OsString>) -> Result<Args, String> {
         match arg.to_str() {
             Some("--upper") => all.upper = Some(value()?.into()),
             Some("--work") => all.work = Some(value()?.into()),
-            Some("--repair") => all.consent = all.consent.or(Some(Consent::Keep)),
-            Some("--choose") => all.consent = Some(Consent::Choose),
-            Some("--dry-run") => all.dry_run = true,
+            Some("--data") => all.data.push(value()?.into()),
+            Some("--repair") => all.repair = true,
+            Some("--plan") => all.plan = true,
+            Some("--choose") => all.choose = true,
             Some("--seal") => all.seal = Some(value()?.into()),
             Some("--verify") => all.verify = Some(value()?.into()),
             Some("--content") => all.content = true,
             Some("--no-portability") => all.no_portability = true,
             Some("--quiet") => all.quiet = true,
             Some("-o") => {
-                let text = value()?;
-                all.options = MountOptions::parse(&text).map_err(|e| e.to_string())?;
-                if !all.options.lowers().is_empty() || all.options.upper_path().is_some() {
-                    return Err("layers are told by themselves".into());
-                }
+                all.options = MountOptions::parse(value()?).map_err(|e| e.to_string())?;
             }
             Some(other) if other.starts_with('-') => return Err(format!("what is {other}?")),
             _ => all.lowers.push(arg.into()),
         }
     }
+    let options = &all.options;
+    let told = !options.lowers().is_empty() || options.upper_path().is_some();
+    if told && !(all.lowers.is_empty() && all.data.is_empty() && all.upper.is_none()) {
+        return Err("layers are told twice, by -o and without".into());
+    }
+    if told {
+        all.lowers = options.lowers().to_vec();
+        all.data = options.data_lowers().to_vec();
+        all.upper = options.upper_path().map(Path::to_path_buf);
+        all.work = options.work_path().map(Path::to_path_buf);
+    } else {
+        let mut with = options.clone();
+        with = all.lowers.iter().fold(with, |all, path| all.lower(path));
+        with = all.data.iter().fold(with, |all, path| all.data_lower(path));
+        if let (Some(upper), Some(work)) = (&all.upper, &all.work) {
+            with = with.upper(upper, work);
+        }
+        all.options = with;
+    }
     if all.lowers.is_empty() {
         return Err("which layers?".into());
     }
-    if all.consent.is_some() && (all.upper.is_none() || all.work.is_none()) {
-        return Err("repairing needs --upper and --work".into());
+    if (all.repair || all.plan) && (all.upper.is_none() || all.work.is_none()) {
+        return Err("repairing needs an upper and its work directory".into());
+    }
+    if all.choose && !all.repair && !all.plan {
+        return Err("--choose goes with --repair or --plan".into());
     }
     Ok(all)
 }
@@ -115,33 +142,35 @@ impl Args {
             .namespace(self.options.namespace())
     }
 
-    fn lowers(&self) -> layerstack::Result<Vec<DirLayer>> {
+    /// Opens layers, of which the first has this number.
+    fn open(&self, layers: &[PathBuf], first: usize) -> Result<Vec<DirLayer>, String> {
         let open = |(i, dir)| {
             let opened = self.layers().open_lower(dir);
-            opened.map_err(|e: layerstack::Error| e.with_layer(LayerId::Lower(i)))
+            let numbered = |e: layerstack::Error| e.with_layer(LayerId::Lower(first + i));
+            opened.map_err(|e| numbered(e).to_string())
         };
-        self.lowers.iter().enumerate().map(open).collect()
+        layers.iter().enumerate().map(open).collect()
     }
 
-    /// The length that the option string of mount(2) would have; none if no option can say it.
-    fn option_bytes(&self) -> Option<usize> {
-        let lowers = self.lowers.iter();
-        let mut options = lowers.fold(self.options.clone(), |all, path| all.lower(path));
-        if let (Some(upper), Some(work)) = (&self.upper, &self.work) {
-            options = options.upper(upper, work);
-        }
-        options.to_legacy().ok().map(|text| text.len())
+    fn lowers(&self) -> Result<Vec<DirLayer>, String> {
+        self.open(&self.lowers, 0)
+    }
+
+    fn data(&self) -> Result<Vec<DirLayer>, String> {
+        self.open(&self.data, self.lowers.len())
     }
 }
 
-/// Writes one seal per line, topmost lower first.
+/// Writes one seal per line, topmost lower first, then data-only layers.
 fn seal(args: &Args, file: &Path) -> Result<u8, String> {
     let depth = match args.content {
         true => SealDepth::Content,
         false => SealDepth::Metadata,
     };
     let mut text = String::new();
-    for (layer, path) in args.lowers().map_err(text_of)?.iter().zip(&args.lowers) {
+    let (mut layers, paths) = (args.lowers()?, args.lowers.iter().chain(&args.data));
+    layers.extend(args.data()?);
+    for (layer, path) in layers.iter().zip(paths) {
         let seal = Seal::of(layer, depth);
         let seal = seal.map_err(|e| format!("seal {}: {e}", display_path(path)))?;
         text += &format!("{seal}\n");
@@ -152,13 +181,16 @@ fn seal(args: &Args, file: &Path) -> Result<u8, String> {
 
 fn check(args: &Args) -> Result<u8, String> {
     let report = checker(args)?.run();
-    let Some(consent) = args.consent else {
+    if !args.repair && !args.plan {
         show(args, &report);
         return Ok(report.exit_status());
-    };
-    let repair = report.repair(consent);
+    }
+    let repair = report.repair(match args.choose {
+        true => Consent::Choose,
+        false => Consent::Keep,
+    });
     show(args, &repair);
-    if args.dry_run {
+    if args.plan {
         return Ok(report.exit_status());
     }
     let done = repair.apply().map_err(text_of)?;
@@ -175,34 +207,37 @@ fn check(args: &Args) -> Result<u8, String> {
 }
 
 fn checker(args: &Args) -> Result<Check, String> {
-    let mut check = Check::from_top(args.lowers().map_err(text_of)?)
+    let mut check = Check::from_top(args.lowers()?)
+        .data_layers(args.data()?)
         .options(args.options.overlay_options())
         .portability(!args.no_portability);
-    if let Some(bytes) = args.option_bytes() {
-        check = check.option_bytes(bytes);
+    // Some paths no option string can say.
+    if let Ok(text) = args.options.to_legacy() {
+        check = check.option_bytes(text.len());
     }
     let layers = args.layers();
-    check = match (&args.upper, &args.work, args.consent) {
-        (Some(upper), Some(work), Some(_)) if !args.dry_run => {
+    check = match (&args.upper, &args.work) {
+        (Some(upper), Some(work)) if args.repair && !args.plan => {
             check.upper(layers.open_upper(upper, work).map_err(text_of)?)
         }
-        (Some(upper), work, _) => {
+        (Some(upper), work) => {
             check = check.upper(layers.open_lower(upper).map_err(text_of)?);
             match work {
                 Some(work) => check.work(layers.open_lower(work).map_err(text_of)?),
                 None => check,
             }
         }
-        (None, ..) => check,
+        (None, _) => check,
     };
     if let Some(file) = &args.verify {
         let text = std::fs::read_to_string(file);
         let text = text.map_err(|e| format!("{}: {e}", display_path(file)))?;
         let seals: Result<Vec<Seal>, _> = text.lines().map(str::parse).collect();
         let seals = seals.map_err(|e| format!("{}: {e}", display_path(file)))?;
-        if seals.len() != args.lowers.len() {
-            let count = seals.len();
-            return Err(format!("{}: {count} seals", display_path(file)));
+        let (count, layers) = (seals.len(), args.lowers.len() + args.data.len());
+        if count != layers {
+            let file = display_path(file);
+            return Err(format!("{file}: {count} seals for {layers} layers"));
         }
         check = check.seals(seals.into_iter().map(Some));
     }

@@ -122,7 +122,10 @@ impl Context {
         let all = asked.clone().redirect_dir(RedirectDir::On).metacopy(true);
         let mounted = open(asked)?;
         // Where attributes are nobody's to vouch for, nothing is followed (rules R029, R032).
-        let core = open(all).unwrap_or_else(|_| mounted.clone());
+        let core = match open(all) {
+            Err(e) if matches!(e.errno(), Errno::EINVAL | Errno::EPERM) => mounted.clone(),
+            opened => opened?,
+        };
         Ok(Context {
             lowers: layers.lowers.clone(),
             data: layers.data.clone(),
@@ -281,36 +284,24 @@ impl Context {
         }
     }
 
-    /// Whether a recorded origin names just this object.
-    pub(super) fn names(&self, value: &[u8], layer: LayerId, node: &NodeRef) -> Recorded {
-        match origin::decode(value) {
-            Decoded::Unknown => return Recorded::Unknown,
-            Decoded::Malformed => return Recorded::Malformed,
-            Decoded::Known(_) => {}
+    /// The value that records `node` of `layer` as an origin: its encoded handle, zero length where
+    /// handles say nothing (rule R233).
+    ///
+    /// # Errors
+    /// What the layer gives.
+    pub(super) fn origin_value(
+        &self,
+        layer: LayerId,
+        node: &NodeRef,
+    ) -> std::result::Result<Vec<u8>, BackendError> {
+        let backend = self.layer(layer);
+        match backend.filter(|l| l.capabilities().file_handles) {
+            Some(backend) => {
+                let handle = self.core.handles().encode(&**backend, &**node, layer);
+                Ok(handle.map_err(|fail| fail.errno)?.unwrap_or_default())
+            }
+            None => Ok(Vec::new()),
         }
-        match self.encoded(layer, node) {
-            Some(handle) => match index::recorded(Some(value), &handle) {
-                index::Recorded::Same => Recorded::Right,
-                index::Recorded::Other | index::Recorded::Nothing => Recorded::Another,
-            },
-            None => Recorded::Unknown,
-        }
-    }
-
-    /// The encoded handle of an object; `None` where handles say nothing.
-    fn encoded(&self, layer: LayerId, node: &NodeRef) -> Option<Vec<u8>> {
-        let backend = self.layer(layer)?;
-        if !backend.capabilities().file_handles {
-            return None;
-        }
-        let handles = self.core.handles();
-        handles.encode(&**backend, &**node, layer).ok().flatten()
-    }
-
-    /// The value that records `node` of `layer` as an origin, zero length where handles say nothing
-    /// (rule R233).
-    pub(super) fn origin_value(&self, layer: LayerId, node: &NodeRef) -> Vec<u8> {
-        self.encoded(layer, node).unwrap_or_default()
     }
 
     /// Longest name that the upper can hold, in bytes.
@@ -336,14 +327,23 @@ fn directory(root: &NodeRef, name: &str) -> std::result::Result<Option<NodeRef>,
     }
 }
 
-/// True if a redirect leads out of the tree.
-fn leads_out(node: &NodeRef) -> bool {
-    let value = attr_of(node, OverlayAttr::Redirect).unwrap_or_default();
-    let parsed = redirect::parse(&value);
-    parsed.is_ok_and(|r| r.parts.contains(&Err(Errno::EACCES)))
+/// What a recorded origin is where the right one is known, zero length if it cannot be told.
+pub(super) fn compare(value: &[u8], right: &[u8]) -> Recorded {
+    match origin::decode(value) {
+        Decoded::Unknown => Recorded::Unknown,
+        Decoded::Malformed => Recorded::Malformed,
+        Decoded::Known(_) if right.is_empty() => Recorded::Unknown,
+        Decoded::Known(_) => match index::recorded(Some(value), right) {
+            index::Recorded::Same => Recorded::Right,
+            index::Recorded::Other | index::Recorded::Nothing => Recorded::Another,
+        },
+    }
 }
 
-/// The raw value of an overlay attribute, where it can be read.
-pub(super) fn attr_of(node: &NodeRef, attr: OverlayAttr) -> Option<Vec<u8>> {
-    node.overlay_attr(attr).ok().flatten()
+/// True if a redirect leads out of the tree.
+fn leads_out(node: &NodeRef) -> bool {
+    let value = node.overlay_attr(OverlayAttr::Redirect);
+    let value = value.ok().flatten().unwrap_or_default();
+    let parsed = redirect::parse(&value);
+    parsed.is_ok_and(|r| r.parts.contains(&Err(Errno::EACCES)))
 }

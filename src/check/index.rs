@@ -1,13 +1,13 @@
 //! The index: its entries, and what ties it to its layers (rules R258, R262 to R272).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::context::{Context, Lookup, ObjectKey, attr_of};
+use super::context::{Context, Lookup, ObjectKey, compare};
 use super::finding::{Findings, Found};
 use super::fix::FixBuilder;
 use super::seen::Seen;
 use super::work;
-use crate::backend::{Entry as Held, NodeRef};
+use crate::backend::{BackendError, Entry as Held, NodeRef, Result};
 use crate::error::LayerId;
 use crate::meta::{FileType, Metadata};
 use crate::path::{Name, join};
@@ -55,7 +55,14 @@ impl Index {
             }
             match parse_entry_name(&name) {
                 Ok(handle) => {
-                    let read = entry(cx, name, held, handle);
+                    let path = join(Path::new(PATH), &name);
+                    let read = match entry(cx, name, held, handle) {
+                        Ok(read) => read,
+                        Err(e) => {
+                            unreadable(out, path, &e);
+                            continue;
+                        }
+                    };
                     if let Some(key) = read.key {
                         seen.indexed.entry(key).or_default();
                     }
@@ -91,7 +98,13 @@ impl Index {
     }
 }
 
-fn entry(cx: &Context, name: Name, held: Held, handle: Vec<u8>) -> Read {
+/// Tells that something of the index cannot be read.
+fn unreadable(out: &mut Findings, path: PathBuf, e: &BackendError) {
+    let found = Found::new(FindingKind::Unreadable, LayerId::Work, path);
+    out.add(found.detail(e.to_string()));
+}
+
+fn entry(cx: &Context, name: Name, held: Held, handle: Vec<u8>) -> Result<Read> {
     let (target, key) = match cx.find(&handle) {
         Lookup::Unknown => (Target::Unknown, None),
         Lookup::Gone => (Target::Gone, None),
@@ -108,44 +121,47 @@ fn entry(cx: &Context, name: Name, held: Held, handle: Vec<u8>) -> Read {
         Held::Node(node, meta) => (Some(node), Some(meta)),
         Held::Whiteout(_) => (None, None),
     };
-    let attr = |attr| node.as_ref().and_then(|n| attr_of(n, attr));
+    let attr = |attr| match &node {
+        Some(node) => node.overlay_attr(attr),
+        None => Ok(None),
+    };
     let file_type = meta.as_ref().map(|m| m.file_type);
     let upper = match (&node, file_type) {
         (Some(node), Some(FileType::Directory)) if cx.features.nfs_export => {
-            upper_directory(cx, node)
+            upper_directory(cx, node)?
         }
         _ => UpperDir::Unknown,
     };
     let facts = Entry {
         file_type,
         nlink: meta.map_or(0, |m| m.nlink),
-        origin: attr(OverlayAttr::Origin),
-        nlink_attr: attr(OverlayAttr::Nlink),
+        origin: attr(OverlayAttr::Origin)?,
+        nlink_attr: attr(OverlayAttr::Nlink)?,
         name: handle,
         target,
         upper,
     };
-    Read {
+    Ok(Read {
         name,
         node,
         facts,
         key,
-    }
+    })
 }
 
 /// The upper directory that an entry for a directory names.
-fn upper_directory(cx: &Context, node: &NodeRef) -> UpperDir {
-    let Some(value) = attr_of(node, OverlayAttr::Upper) else {
-        return UpperDir::Absent;
+fn upper_directory(cx: &Context, node: &NodeRef) -> Result<UpperDir> {
+    let Some(value) = node.overlay_attr(OverlayAttr::Upper)? else {
+        return Ok(UpperDir::Absent);
     };
     if !cx.decodes(LayerId::Upper) {
-        return UpperDir::Unknown;
+        return Ok(UpperDir::Unknown);
     }
-    match cx.core.handles().decode_upper(&value) {
-        Ok(Some(found)) => UpperDir::Records(attr_of(&found, OverlayAttr::Origin)),
-        Ok(None) => UpperDir::Gone,
-        Err(_) => UpperDir::Unknown,
-    }
+    let found = cx.core.handles().decode_upper(&value);
+    Ok(match found.map_err(|fail| fail.errno)? {
+        Some(found) => UpperDir::Records(found.overlay_attr(OverlayAttr::Origin)?),
+        None => UpperDir::Gone,
+    })
 }
 
 fn found(cx: &Context, dir: &NodeRef, read: &Read, kind: FindingKind) -> Found {
@@ -211,10 +227,13 @@ fn bad_name(out: &mut Findings, dir: &NodeRef, name: &Name, held: &Held) {
         Held::Node(node, meta) => (Some(node), Some(meta)),
         Held::Whiteout(_) => (None, None),
     };
-    let recorded = node
-        .filter(|_| meta.is_some_and(|m| !m.is_dir()))
-        .and_then(|n| attr_of(n, OverlayAttr::Origin))
-        .filter(|v| matches!(origin::decode(v), Decoded::Known(_)));
+    let file = node.filter(|_| meta.is_some_and(|m| !m.is_dir()));
+    let recorded = match file.map(|n| n.overlay_attr(OverlayAttr::Origin)) {
+        None => None,
+        Some(Ok(value)) => value,
+        Some(Err(e)) => return unreadable(out, join(at, name), &e),
+    };
+    let recorded = recorded.filter(|v| matches!(origin::decode(v), Decoded::Known(_)));
     let free = recorded
         .and_then(|origin| entry_name(&origin).ok())
         .filter(|name| matches!(dir.lookup(name), Ok(None)));
@@ -246,29 +265,45 @@ fn roots(cx: &Context, out: &mut Findings) {
         return;
     };
     let id = LayerId::Lower(lower.layer);
-    if let Some(value) = attr_of(upper, OverlayAttr::Origin)
-        && matches!(
-            cx.names(&value, id, &lower.node),
-            Recorded::Another | Recorded::Malformed
-        )
-    {
-        let found = Found::new(FindingKind::RootOriginMismatch, LayerId::Upper, "/");
-        let right = cx.origin_value(id, &lower.node);
-        let fix = FixBuilder::with(Path::new("/"), upper, OverlayAttr::Origin, Some(&right));
-        out.add(found.chooses("the topmost lower is the right one", fix));
+    match mismatch(cx, (upper, OverlayAttr::Origin), (id, &lower.node)) {
+        Ok(None) => {}
+        Ok(Some(right)) => {
+            let found = Found::new(FindingKind::RootOriginMismatch, LayerId::Upper, "/");
+            let fix = FixBuilder::with(Path::new("/"), upper, OverlayAttr::Origin, Some(&right));
+            out.add(found.chooses("the topmost lower is the right one", fix));
+        }
+        Err(e) => {
+            let found = Found::new(FindingKind::Unreadable, LayerId::Upper, "/");
+            out.add(found.detail(e.to_string()));
+        }
     }
-    if let Some(index) = &cx.index
-        && let Some(value) = attr_of(index, OverlayAttr::Upper)
-        && matches!(
-            cx.names(&value, LayerId::Upper, upper),
-            Recorded::Another | Recorded::Malformed
-        )
-    {
-        let found = Found::new(FindingKind::IndexUpperMismatch, LayerId::Work, PATH);
-        let right = cx.origin_value(LayerId::Upper, upper);
-        let mut fix = FixBuilder::new();
-        let object = fix.object(LayerId::Work, PATH, index);
-        fix.set(object, OverlayAttr::Upper, Some(&right));
-        out.add(found.chooses("the index belongs to this upper", fix.build()));
+    let Some(index) = &cx.index else { return };
+    match mismatch(cx, (index, OverlayAttr::Upper), (LayerId::Upper, upper)) {
+        Ok(None) => {}
+        Ok(Some(right)) => {
+            let found = Found::new(FindingKind::IndexUpperMismatch, LayerId::Work, PATH);
+            let mut fix = FixBuilder::new();
+            let object = fix.object(LayerId::Work, PATH, index);
+            fix.set(object, OverlayAttr::Upper, Some(&right));
+            out.add(found.chooses("the index belongs to this upper", fix.build()));
+        }
+        Err(e) => unreadable(out, PathBuf::from(PATH), &e),
     }
+}
+
+/// The handle that a node should record, if it records another.
+fn mismatch(
+    cx: &Context,
+    (node, attr): (&NodeRef, OverlayAttr),
+    (layer, named): (LayerId, &NodeRef),
+) -> Result<Option<Vec<u8>>> {
+    let Some(value) = node.overlay_attr(attr)? else {
+        return Ok(None);
+    };
+    let right = cx.origin_value(layer, named)?;
+    let wrong = matches!(
+        compare(&value, &right),
+        Recorded::Another | Recorded::Malformed
+    );
+    Ok(wrong.then_some(right))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::context::{LowerObject, ObjectKey, attr_of};
+use super::context::{LowerObject, ObjectKey, compare};
 use super::finding::Found;
 use super::fix::FixBuilder;
 use super::seen::{OriginUser, RedirectUser};
@@ -80,11 +80,10 @@ impl Walker<'_> {
         for name in names {
             match attrs::class(&name, self.cx.namespace()) {
                 Class::Plain => {}
-                Class::Own(attr) => {
-                    if let Some(value) = attr_of(node, attr) {
-                        own.0.push((attr, value));
-                    }
-                }
+                Class::Own(attr) => match node.overlay_attr(attr) {
+                    Ok(value) => own.0.extend(value.map(|value| (attr, value))),
+                    Err(e) => self.unreadable(layer, path.to_path_buf(), &e),
+                },
                 Class::Unknown => {
                     let found = Found::new(FindingKind::AttributeUnknown, layer, path);
                     let found = found.detail(name.to_string());
@@ -207,7 +206,6 @@ impl Walker<'_> {
                     Errno::EINVAL => FindingKind::RedirectMalformed,
                     _ => FindingKind::RedirectOutOfBounds,
                 };
-                let value = attr_of(object.node, OverlayAttr::Redirect).unwrap_or_default();
                 let mut found = Found::new(kind, layer, &path);
                 if upper && is_dir {
                     let fix = FixBuilder::cut_off(&path, object.node);
@@ -217,7 +215,9 @@ impl Walker<'_> {
                     let reading = "the data are those of the lower file of this name";
                     found = found.chooses(reading, fix);
                 }
-                if layer == object.layer.id {
+                if layer == object.layer.id
+                    && let Ok(Some(value)) = object.node.overlay_attr(OverlayAttr::Redirect)
+                {
                     found = found.detail(shown(&value));
                 }
                 self.out.add(found);
@@ -248,8 +248,8 @@ impl Walker<'_> {
     /// A metadata-only copy that leads to no data.
     fn no_data(&mut self, object: &Object<'_>, layer: LayerId, path: &Path) {
         let malformed = |node: &NodeRef| {
-            attr_of(node, OverlayAttr::Metacopy)
-                .is_some_and(|v| (1..=METACOPY_MALFORMED_BYTES_MAX).contains(&v.len()))
+            let value = node.overlay_attr(OverlayAttr::Metacopy).ok().flatten();
+            value.is_some_and(|v| (1..=METACOPY_MALFORMED_BYTES_MAX).contains(&v.len()))
         };
         let own = layer == object.layer.id;
         if malformed(object.node) || !own {
@@ -344,8 +344,12 @@ impl Walker<'_> {
         let data = match self.cx.core.data_node(&state) {
             Ok((node, layer)) => (layer, node),
             // In data-only layers data are looked for late.
-            Err(_) => {
+            Err(fail) if matches!(fail.rule, Some("R185" | "R187")) => {
                 self.no_data(object, object.layer.id, &path);
+                return false;
+            }
+            Err(fail) => {
+                self.lookup_failed(object, &fail);
                 return false;
             }
         };
@@ -356,19 +360,21 @@ impl Walker<'_> {
             return false;
         }
         let id = LayerId::Lower(lower.layer);
-        let recorded = match origin {
-            Some(value) => self.cx.names(value, id, &lower.node),
-            None => hints::Recorded::Absent,
+        let right = self.cx.origin_value(id, &lower.node);
+        let (right, meta) = match (right, lower.node.metadata()) {
+            (Ok(right), Ok(meta)) => (right, meta),
+            (Err(e), _) | (_, Err(e)) => {
+                self.unreadable(id, path, &e);
+                return false;
+            }
         };
+        let recorded = origin.map_or(hints::Recorded::Absent, |value| compare(value, &right));
         if let Some(kind) = hints::file(recorded) {
-            let (attr, right) = (OverlayAttr::Origin, self.cx.origin_value(id, &lower.node));
+            let attr = OverlayAttr::Origin;
             let fix = FixBuilder::with(&path, object.node, attr, Some(&right));
             self.out
                 .add(Found::new(kind, LayerId::Upper, &path).keeps(fix));
         }
-        let Ok(meta) = lower.node.metadata() else {
-            return false;
-        };
         let lower = LowerObject {
             key: ObjectKey {
                 fs: self.cx.core.fs_of(id),

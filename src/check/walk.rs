@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::context::{Context, attr_of};
+use super::context::{Context, compare};
 use super::finding::{Findings, Found};
 use super::fix::FixBuilder;
 use super::seen::Seen;
@@ -343,28 +343,37 @@ impl<'a> Walker<'a> {
 
     /// Judges the origin of an upper directory; true if it shows a lower's inode number.
     fn upper_directory(&mut self, object: &Object<'_>, state: &State) -> bool {
-        let value = attr_of(object.node, OverlayAttr::Origin);
+        let path = self.path_of(object.name);
+        let value = match object.node.overlay_attr(OverlayAttr::Origin) {
+            Ok(value) => value,
+            Err(e) => {
+                self.unreadable(LayerId::Upper, path, &e);
+                return false;
+            }
+        };
         let lower = state.lowers.first();
+        let right = match lower {
+            Some(lower) => {
+                let id = LayerId::Lower(lower.layer);
+                match self.cx.origin_value(id, &lower.node) {
+                    Ok(right) => right,
+                    Err(e) => {
+                        self.unreadable(id, path, &e);
+                        return false;
+                    }
+                }
+            }
+            // Whiteouts may be in it: the mark stays, without saying more than is known.
+            None => Vec::new(),
+        };
         let recorded = match (&value, lower) {
             (None, _) => hints::Recorded::Absent,
-            (Some(value), Some(lower)) => {
-                self.cx
-                    .names(value, LayerId::Lower(lower.layer), &lower.node)
-            }
+            (Some(value), Some(_)) => compare(value, &right),
             (Some(value), None) => self.cx.recorded(value, FileType::Directory).0,
         };
         let kind = hints::directory(lower.is_some(), recorded)
             .filter(|_| self.cx.core.stores_overlay_attrs());
         if let Some(kind) = kind {
-            let path = self.path_of(object.name);
-            let right = match lower {
-                Some(lower) => {
-                    let id = LayerId::Lower(lower.layer);
-                    self.cx.origin_value(id, &lower.node)
-                }
-                // Whiteouts may be in it: the mark stays, without saying more than is known.
-                None => Vec::new(),
-            };
             let mut fix = FixBuilder::new();
             if kind == FindingKind::OriginMissing {
                 let dir = fix.object(LayerId::Upper, self.here(), &object.layer.node);

@@ -1,13 +1,15 @@
 //! Layers that somebody made to do harm: no panic, no loop, no more memory than is due.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use layerstack::backend::memory::MemLayer;
 use layerstack::backend::{At, AttrKey, LayerBackend, NewKind, NewNode, UpperBackend, XattrMode};
 use layerstack::check::{Check, Consent, FindingKind};
+use layerstack::testing::fault::{Fault, FaultLayer, Faults};
 use layerstack::testing::strategy::{self, Profile};
 use layerstack::testing::{LayerSpec, NodeSpec};
-use layerstack::{Name, OverlayAttr};
+use layerstack::{Errno, Name, OverlayAttr};
 use proptest::prelude::*;
 
 use crate::scene::{Memory, left, lines};
@@ -51,6 +53,42 @@ fn index_entries() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>, bool)>> {
     let name = prop_oneof![hex, proptest::collection::vec(any::<u8>(), 1..80),];
     let value = proptest::collection::vec(any::<u8>(), 0..40);
     proptest::collection::vec((name, value, any::<bool>()), 0..4)
+}
+
+/// Whatever cannot be read is told, whichever call fails.
+#[test]
+fn what_cannot_be_read_is_told() {
+    let lower = LayerSpec::new()
+        .with("/d/f", NodeSpec::file("lower"))
+        .with("/d/sub/x", NodeSpec::file("below"));
+    let upper = LayerSpec::new()
+        .with("/d/sub", NodeSpec::dir())
+        .with("/new", NodeSpec::file("x"));
+    let memory = Memory::new(&[], &[lower], &upper);
+    let run = |fault| {
+        let faults = Faults::new();
+        let wrap = |layer: &Arc<MemLayer>| FaultLayer::new(layer.clone(), &faults);
+        let check = Check::from_top(memory.lowers.iter().map(wrap)).upper(wrap(&memory.upper));
+        faults.reset();
+        if let Some((number, fault)) = fault {
+            faults.arm(number, fault);
+        }
+        (check.run(), faults)
+    };
+    let (_, counted) = run(None);
+    let calls = counted.calls();
+    assert!(calls > 50, "{calls}");
+    let mut quiet = Vec::new();
+    for n in 0..calls {
+        let (report, faults) = run(Some((n, Fault::Fail(Errno::EIO))));
+        let told = [FindingKind::Unreadable, FindingKind::StackInvalid];
+        // How much room there is says nothing of the layers.
+        let call = faults.fired().unwrap();
+        if call.method != "statfs" && !told.into_iter().any(|kind| report.has(kind)) {
+            quiet.push(format!("{call}\n{report}"));
+        }
+    }
+    assert_eq!(quiet, [] as [&str; 0]);
 }
 
 proptest! {

@@ -38,9 +38,9 @@ fn options_may_be_too_long_for_a_page() {
     assert_eq!(of(5000), ["options-too-long stack:/"]);
 }
 
-/// An upper on a filesystem with short names and no inodes left.
+/// An upper on a filesystem with short names, and so many of 1000 inodes left.
 #[derive(Debug)]
-struct Cramped(MemLayer);
+struct Cramped(MemLayer, u64);
 
 impl LayerBackend for Cramped {
     fn capabilities(&self) -> &Capabilities {
@@ -54,7 +54,7 @@ impl LayerBackend for Cramped {
     }
     fn statfs(&self) -> Result<StatFs> {
         let mut stat = self.0.statfs()?;
-        (stat.name_bytes_max, stat.files, stat.files_free) = (20, 1000, 0);
+        (stat.name_bytes_max, stat.files, stat.files_free) = (20, 1000, self.1);
         Ok(stat)
     }
     fn upper(&self) -> Option<&dyn UpperBackend> {
@@ -66,12 +66,18 @@ impl LayerBackend for Cramped {
 fn the_uppers_filesystem_may_be_full_or_too_small() {
     let long = "x".repeat(21);
     let lower = MemLayer::builder().file(&long, "").file("short", "");
-    let check = Check::from_top([lower.build().unwrap()]).upper(Cramped(MemLayer::new()));
+    let check = Check::from_top([lower.build().unwrap()]).upper(Cramped(MemLayer::new(), 0));
     let found = [
         "inodes-exhausted upper:/".into(),
         format!("name-too-long lower[0]:/{long}"),
     ];
     assert_eq!(lines(&check.run()), found);
+    let of = |free| {
+        let check = Check::from_top([MemLayer::new()]).upper(Cramped(MemLayer::new(), free));
+        lines(&check.run())
+    };
+    assert_eq!(of(49), ["inodes-low upper:/"]);
+    assert_eq!(of(50), [] as [&str; 0]);
 }
 
 #[test]

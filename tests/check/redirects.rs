@@ -244,3 +244,25 @@ fn two_metadata_only_copies_of_one_file() {
         disk.kernel(|at| assert_eq!(std::fs::read(at.join("moved")).unwrap(), b"five."));
     });
 }
+
+/// The kernel shows the file, and fails to open it.
+#[test]
+fn data_may_be_missing_in_data_only_layers() {
+    let file = metacopy().overlay(OverlayAttr::Redirect, "/objects/ab");
+    let lower = LayerSpec::new().with("/f", file);
+    on_disk(&[], &[lower], &LayerSpec::new(), |disk| {
+        let data = disk.beside("data");
+        std::fs::create_dir_all(data.join("objects")).unwrap();
+        std::fs::write(data.join("objects/ab"), "five.").unwrap();
+        disk.data = vec![data.clone()];
+        assert_eq!(lines(&disk.looker().run()), [] as [&str; 0]);
+        disk.kernel(|at| assert_eq!(std::fs::read(at.join("f")).unwrap(), b"five."));
+        std::fs::remove_file(data.join("objects/ab")).unwrap();
+        let found = ["metacopy-without-data lower[0]:/f"];
+        assert_eq!(lines(&disk.looker().run()), found);
+        disk.kernel(|at| {
+            assert!(std::fs::metadata(at.join("f")).is_ok());
+            assert!(std::fs::read(at.join("f")).is_err());
+        });
+    });
+}

@@ -87,7 +87,7 @@ kinds! {
     MetacopyMalformed "metacopy-malformed" Error Some("R171"),
         "The mark of a metadata-only copy is malformed: every lookup fails.";
     MetacopyWithoutData "metacopy-without-data" Error Some("R173"),
-        "A metadata-only copy has no data below: every lookup fails.";
+        "A metadata-only copy has no data below: every lookup fails, or where data-only layers should have them every opening.";
     MetacopyRefused "metacopy-refused" Warning Some("R177"),
         "Metadata-only copies are not understood with these options: every lookup is refused.";
     ImpureMissing "impure-missing" Note Some("R234"),
