@@ -10,7 +10,7 @@ use layerstack::testing::oracle::MergeOptions;
 use layerstack::testing::snapshot::{Compare, TimeCompare};
 use layerstack::testing::strategy::any_name;
 use layerstack::testing::{Case, LayerSpec, NodeKind, NodeSpec, ReferenceModel, Weakenings};
-use layerstack::{FileType, Name, Op, OpenOptions, RenameFlags, SetAttr, SetTime, XattrName};
+use layerstack::{FileType, Name, Op, OpenOptions, RenameFlags, SetAttr, XattrName};
 use proptest::strategy::{Strategy, ValueTree};
 
 use crate::cases::{MIXES, in_mixes, now, possible, runner, seen, without_quirks};
