@@ -2,7 +2,9 @@
 //!
 //! Every layer has all the directories, the lowest has the file: the longest search there is. `cold`
 //! opens the union in each iteration, `warm` asks one that has been asked before. The baselines ask
-//! one layer without a union: a backend name by name, the kernel for a real directory.
+//! one layer without a union: a backend name by name, the kernel for a real directory. `miss` asks for
+//! a name that is nowhere, `whiteout` for one that the topmost layer hides. `BENCH_ALL=1` measures more
+//! depths and layers.
 
 #![allow(
     missing_docs,
@@ -18,8 +20,21 @@ use layerstack::backend::memory::MemLayer;
 use layerstack::backend::{Entry, LayerBackend};
 use layerstack::{DirLayer, LayerStack, Metadata, Name};
 
-const DEPTHS: [usize; 3] = [1, 8, 32];
-const LAYERS: [usize; 3] = [1, 10, 100];
+/// The quick set, and the whole one.
+fn set(quick: &[usize], whole: &[usize]) -> Vec<usize> {
+    match std::env::var_os("BENCH_ALL").is_some_and(|v| v == "1") {
+        true => whole.into(),
+        false => quick.into(),
+    }
+}
+
+fn depths() -> Vec<usize> {
+    set(&[1, 5, 16], &[1, 2, 4, 5, 8, 16, 32])
+}
+
+fn counts() -> Vec<usize> {
+    set(&[1, 20, 128], &[1, 2, 8, 20, 64, 100, 128])
+}
 
 fn directories(depth: usize) -> PathBuf {
     (1..depth).map(|n| format!("d{n}")).collect()
@@ -57,9 +72,9 @@ fn by_names(layer: &MemLayer, names: &[Name]) -> Metadata {
 
 fn memory(c: &mut Criterion) {
     let mut group = c.benchmark_group("resolve_memory");
-    for depth in DEPTHS {
+    for depth in depths() {
         let path = file(depth);
-        for count in LAYERS {
+        for count in counts() {
             let layers = layers(depth, count);
             let id = format!("depth={depth}/layers={count}");
             group.bench_function(BenchmarkId::new("cold", &id), |b| {
@@ -72,6 +87,16 @@ fn memory(c: &mut Criterion) {
             let stack = LayerStack::from_top(layers.clone()).unwrap();
             group.bench_function(BenchmarkId::new("warm", &id), |b| {
                 b.iter(|| stack.metadata(&path));
+            });
+            let nowhere = path.with_file_name("nowhere");
+            group.bench_function(BenchmarkId::new("miss", &id), |b| {
+                b.iter(|| stack.metadata(&nowhere).unwrap_err());
+            });
+            let hiding = MemLayer::builder().whiteout(&path).build().unwrap();
+            let hidden = std::iter::once(hiding).chain(layers.iter().cloned());
+            let hidden = LayerStack::from_top(hidden).unwrap();
+            group.bench_function(BenchmarkId::new("whiteout", &id), |b| {
+                b.iter(|| hidden.metadata(&path).unwrap_err());
             });
         }
         let one = layer(depth, true);
@@ -86,7 +111,7 @@ fn memory(c: &mut Criterion) {
 
 fn directory(c: &mut Criterion) {
     let mut group = c.benchmark_group("resolve_directory");
-    for depth in DEPTHS {
+    for depth in depths() {
         let path = file(depth);
         let root = tempfile::tempdir().unwrap();
         let mut lowers = Vec::new();
