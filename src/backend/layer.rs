@@ -151,6 +151,25 @@ pub enum AllocateMode {
     ZeroRange,
     /// As `ZeroRange`, but the size stays.
     ZeroRangeKeepSize,
+    /// Take the range out: what is behind it moves up, and the file is shorter. `EINVAL` unless offset and
+    /// length are multiples of the block size and the range ends before the file does.
+    CollapseRange,
+    /// Put a hole in: what is behind the offset moves back, and the file is longer. `EINVAL` unless offset
+    /// and length are multiples of the block size and the offset is before the end of the file.
+    InsertRange,
+    /// As `Allocate`, and what the range shares with other files gets space of its own.
+    UnshareRange,
+}
+
+impl AllocateMode {
+    /// Whether the data outside of the range stay as they are, and those within do where there are any.
+    #[must_use]
+    pub fn only_adds_space(self) -> bool {
+        matches!(
+            self,
+            AllocateMode::Allocate | AllocateMode::AllocateKeepSize
+        )
+    }
 }
 
 /// An open regular file of a layer. Positions and lengths are bytes.
@@ -214,7 +233,8 @@ pub trait LayerFile: Any + Debug + Send + Sync {
     /// Changes the space of a range; see [`AllocateMode`].
     ///
     /// # Errors
-    /// `EBADF` if not opened for writing; `EINVAL` for an empty range; `EOPNOTSUPP`; `ENOSPC`.
+    /// `EBADF` if not opened for writing; `EINVAL` for an empty range, and as the mode says; `EOPNOTSUPP`;
+    /// `ENOSPC`; `EFBIG`.
     fn allocate(&self, mode: AllocateMode, offset: u64, len: u64) -> Result<()> {
         let _ = (mode, offset, len);
         Err(Errno::EBADF.into())

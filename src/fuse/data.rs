@@ -106,6 +106,9 @@ impl Server {
             PUNCH => AllocateMode::PunchHole,
             ZERO => AllocateMode::ZeroRange,
             ZERO_KEEP => AllocateMode::ZeroRangeKeepSize,
+            libc::FALLOC_FL_COLLAPSE_RANGE => AllocateMode::CollapseRange,
+            libc::FALLOC_FL_INSERT_RANGE => AllocateMode::InsertRange,
+            libc::FALLOC_FL_UNSHARE_RANGE => AllocateMode::UnshareRange,
             _ => return Err(Errno::EOPNOTSUPP),
         };
         let file = self.file(fh)?;
@@ -149,6 +152,6 @@ impl Server {
         let len = len.min(u64::from(u32::MAX));
         self.drop_set_id(req, target.file.inode(), false)?;
         let done = target.file.copy_from(&source.file, from.1, to.1, len)?;
-        u32::try_from(done).map_err(|_| Errno::EIO)
+        u32::try_from(done.bytes).map_err(|_| Errno::EIO)
     }
 }

@@ -1,5 +1,7 @@
 //! Open files of the merged tree.
 
+mod ranges;
+
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -7,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::backend::{Access, AllocateMode, LayerFile, SyncScope};
+use crate::backend::{Access, LayerFile, SyncScope};
 use crate::errno::Errno;
 use crate::error::{LayerId, Result};
 use crate::meta::{Metadata, SetAttr};
@@ -246,27 +248,6 @@ impl File {
         let real = self.real()?;
         self.core.drop_privileges(&self.open.inode)?;
         real.file.set_len(len).in_layer(real.layer)
-    }
-
-    /// Changes the space of a range; see [`AllocateMode`].
-    ///
-    /// # Errors
-    /// `EBADF` if not opened for writing; `EINVAL` for an empty range; `EOPNOTSUPP`, `ENOSPC`.
-    pub fn allocate(&self, mode: AllocateMode, offset: u64, len: u64) -> Result<()> {
-        self.fail("file.allocate", self.try_allocate(mode, offset, len))
-    }
-
-    pub(crate) fn try_allocate(&self, mode: AllocateMode, offset: u64, len: u64) -> Res<()> {
-        let end = offset.checked_add(len).map(i64::try_from);
-        if len == 0 || i64::try_from(offset).is_err() {
-            return Err(Errno::EINVAL.into());
-        }
-        let real = self.writable()?;
-        if !matches!(end, Some(Ok(_))) {
-            return Err(Errno::EFBIG.into());
-        }
-        self.core.drop_privileges(&self.open.inode)?;
-        real.file.allocate(mode, offset, len).in_layer(real.layer)
     }
 
     /// Sets owner, mode and times; copies the file up if it is a lower's (rule R198).

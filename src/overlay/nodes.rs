@@ -149,47 +149,4 @@ impl File {
         let real = self.real()?;
         Ok(real.file.metadata().in_layer(real.layer)?.size)
     }
-
-    /// Copies up to `len` bytes of `source` from `from` on to `to` in this file, within the layers
-    /// where they can do that. Answers how many: less only at the end of `source`.
-    pub(crate) fn copy_from(&self, source: &File, from: u64, to: u64, len: u64) -> Res<u64> {
-        let (read, write) = (source.real()?, self.real()?);
-        let mut done = 0;
-        while done < len {
-            let left = len - done;
-            match write
-                .file
-                .clone_range(&*read.file, from + done, to + done, left)
-            {
-                Ok(cloned) if cloned.bytes == 0 => return Ok(done),
-                Ok(cloned) => done += cloned.bytes,
-                Err(e) if matches!(e.errno(), Errno::EOPNOTSUPP | Errno::EXDEV) => break,
-                Err(_) if done > 0 => return Ok(done),
-                Err(e) => return Err(e).in_layer(write.layer),
-            }
-        }
-        let mut buffer = vec![0; usize::try_from((len - done).min(COPY_BYTES_MAX)).unwrap_or(0)];
-        while done < len {
-            let want = usize::try_from(len - done).unwrap_or(usize::MAX);
-            let want = want.min(buffer.len());
-            let part = buffer.get_mut(..want).unwrap_or_default();
-            let n = source.try_read(part, from + done)?;
-            let mut part = part.get(..n).unwrap_or_default();
-            if part.is_empty() {
-                break;
-            }
-            while !part.is_empty() {
-                let (n, _) = self.try_write(part, to + done)?;
-                if n == 0 {
-                    return Err(Errno::EIO.into());
-                }
-                done += n as u64;
-                part = part.get(n..).unwrap_or_default();
-            }
-        }
-        Ok(done)
-    }
 }
-
-/// Bytes copied at a time where the layers cannot do it themselves.
-const COPY_BYTES_MAX: u64 = 1 << 20;

@@ -221,10 +221,11 @@ impl Core {
             let merges = upper
                 && !state.lowers.is_empty()
                 && matches!(entry.file_type, Some(FileType::Directory) | None);
+            let met = upper && dir.child(&entry.name).is_some_and(|i| has_lower(&i));
             let mut ino = entry.ino;
-            if entry.check || impure || merges || xino {
+            if entry.check || impure || merges || xino || met {
                 match self.lookup(dir, &entry.name) {
-                    Ok(Found::Inode(inode)) if impure || merges || xino => {
+                    Ok(Found::Inode(inode)) if impure || merges || xino || met => {
                         ino = self.listed_ino(&inode, ino)?;
                     }
                     Ok(Found::Inode(_)) => {}
@@ -262,7 +263,6 @@ impl Core {
             mut ino,
         } in raw
         {
-            let merged = |inode: &Arc<Inode>| !inode.state().lowers.is_empty();
             if recalculate {
                 // Here a failing lookup fails the listing (rule R110); a whiteout stays listed.
                 if let Found::Inode(inode) = self.lookup(dir, &name)? {
@@ -270,9 +270,8 @@ impl Core {
                 }
             } else if upper
                 && self.numbering.is_one_device()
-                && let Some(inode) = dir.child(&name).filter(merged)
+                && let Some(inode) = dir.child(&name).filter(has_lower)
             {
-                // Looking it up has marked the directory in the kernel (rule R065).
                 ino = self.listed_ino(&inode, ino)?;
             } else {
                 ino = self.numbering.unique(ino, fs).unwrap_or(ino);
@@ -322,4 +321,10 @@ impl Core {
             upper_whiteouts,
         })
     }
+}
+
+/// What the upper has is made of a lower object too. In the kernel its directory was marked impure at the latest
+/// when it was looked up (rule R065).
+fn has_lower(inode: &Arc<Inode>) -> bool {
+    !inode.state().lowers.is_empty()
 }

@@ -68,6 +68,8 @@ pub(crate) enum Change {
     Write { append: bool },
     /// The size is set.
     Truncate,
+    /// Space is added, or (not `only_adds`) data change.
+    Allocate { only_adds: bool },
 }
 
 /// Whether an object's inode flags permit a change (rules R214, R227).
@@ -76,11 +78,15 @@ pub(crate) enum Change {
 /// `EPERM`.
 pub(crate) fn permits(flags: InodeFlags, change: Change) -> Result<(), Errno> {
     let denied = match change {
-        Change::Any | Change::Touch | Change::Write { append: true } => flags.immutable,
+        Change::Any
+        | Change::Touch
+        | Change::Write { append: true }
+        | Change::Allocate { only_adds: true } => flags.immutable,
         Change::RemoveEntry
         | Change::Name
         | Change::Attributes
         | Change::Truncate
+        | Change::Allocate { only_adds: false }
         | Change::Write { append: false } => flags.immutable || flags.append,
     };
     if denied { Err(Errno::EPERM) } else { Ok(()) }

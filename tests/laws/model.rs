@@ -27,6 +27,7 @@ fn agree(
     agreement.compare = seen();
     // Not every filesystem can zero a range.
     agreement.zeroes_ranges = mix.upper == Kind::Memory;
+    agreement.shifts_ranges = agreement.zeroes_ranges;
     // A name that was copied up keeps the inode number it had; further names of the file may not know
     // it until the next open, where the lower's filesystem has no UUID.
     agreement.compare.link_groups = !weak.links_break;
@@ -80,6 +81,7 @@ fn agree_with_plain(mounted: &Mounted, fs: Fs, case: &Case) -> Result<(usize, us
     let mut real = MountPoint::new(space.path()).unwrap();
     let mut agreement = Agreement::since(started);
     agreement.zeroes_ranges = fs != Fs::Tmpfs;
+    agreement.shifts_ranges = matches!(fs, Fs::Ext4 | Fs::Xfs);
     agreement.full_is_eexist = fs == Fs::Xfs;
     let agreed = agreement.run(&case.ops, &mut model, &mut real);
     agreed

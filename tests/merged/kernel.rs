@@ -32,6 +32,7 @@ impl Factory for PlainDirectory {
         let mut declared = Declared::full();
         // Scratch directories lie on tmpfs where there is one.
         declared.zeroes_ranges = false;
+        declared.shifts_ranges = false;
         declared
     }
 

@@ -51,6 +51,7 @@ impl Factory for Union {
         weak.lower_dirs_stay = !self.redirects;
         let mut declared = Declared::weaker(weak);
         declared.zeroes_ranges = self.mix.upper == Kind::Memory;
+        declared.shifts_ranges = declared.zeroes_ranges;
         // Further names of a copied-up file may not know its number until the next open, where the
         // lower's filesystem has no UUID.
         declared.link_groups = false;

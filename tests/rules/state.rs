@@ -6,8 +6,11 @@ use std::path::Path;
 use std::process::Command;
 
 use layerstack::backend::memory::MemLayer;
+use layerstack::backend::{AllocateMode, Cloned};
+use layerstack::testing::NodeSpec;
 use layerstack::{Errno, LayerStack, OpenOptions, Overlay, OverlayAttr};
 use nix::mount::{MsFlags, mount, umount};
+use rustix::fs::FallocateFlags;
 
 use crate::live::{Live, both};
 use crate::ops::*;
@@ -179,8 +182,58 @@ fn r214_immutable_and_append_only_lowers_refuse_changes() {
         }
         let append = OpenOptions::new().append(true);
         assert!(live.overlay.open("/i", &append).is_err());
-        live.overlay.open("/a", &append).unwrap();
+        let ours = live.overlay.open("/a", &append).unwrap();
         assert!(live.upper.join("a").exists());
+        // Space may be added, data may not change.
+        let mut kernel = std::fs::OpenOptions::new();
+        let kernel = kernel.append(true).open(live.mount.join("a")).unwrap();
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(&kernel, FallocateFlags::KEEP_SIZE, 0, 9).unwrap();
+        let refused = rustix::fs::fallocate(&kernel, punch, 0, 1);
+        assert_eq!(refused, Err(rustix::io::Errno::PERM), "kernel");
+        ours.allocate(AllocateMode::AllocateKeepSize, 0, 9).unwrap();
+        let refused = ours.allocate(AllocateMode::PunchHole, 0, 1);
+        assert_eq!(refused.unwrap_err().errno(), Errno::EPERM);
+    });
+}
+
+/// The source is not copied up, and a handle opened before sees what its file is now.
+#[test]
+fn r211_copying_a_range_reads_a_lower_where_it_is() {
+    let content: Vec<u8> = (0..3 << 20).map(|i: u32| (i / 5) as u8).collect();
+    let specs = [of([]), of([("/src", NodeSpec::file(&content))])];
+    both(specs, |live: &Live| {
+        let (at, len) = (4096, 2 << 20);
+        let kernel = std::fs::File::open(live.mount.join("src")).unwrap();
+        let into = std::fs::File::create(live.mount.join("kernel")).unwrap();
+        let (mut from, mut to) = (at, 0);
+        let mut left = len;
+        while left > 0 {
+            let n =
+                rustix::fs::copy_file_range(&kernel, Some(&mut from), &into, Some(&mut to), left);
+            left -= n.unwrap();
+        }
+        let options = OpenOptions::new().write(true).create(true);
+        let source = live
+            .overlay
+            .open("/src", &OpenOptions::new().read(true))
+            .unwrap();
+        let target = live.overlay.open("/ours", &options).unwrap();
+        let copied = source.copy_range_to(at, &target, 0, len as u64).unwrap();
+        assert_eq!(copied.bytes, len as u64);
+        let got = std::fs::read(live.mount.join("kernel")).unwrap();
+        assert!(got == content[at as usize..][..len], "kernel");
+        assert!(live.overlay.read("/ours").unwrap() == got);
+        assert!(!live.upper.join("src").exists());
+        let errno = |copied: layerstack::Result<Cloned>| copied.unwrap_err().errno();
+        assert_eq!(errno(target.copy_range_to(0, &source, 0, 1)), Errno::EBADF);
+        let own = live
+            .overlay
+            .open("/ours", &OpenOptions::new().read(true).write(true))
+            .unwrap();
+        assert_eq!(errno(own.copy_range_to(0, &own, 5, 10)), Errno::EINVAL);
+        let end = own.copy_range_to(len as u64, &own, 0, 10).unwrap();
+        assert_eq!(end.bytes, 0, "nothing is behind the end");
     });
 }
 

@@ -283,6 +283,32 @@ fn r209_writes_find_the_copy_made_at_open() {
 }
 
 #[test]
+fn r209_ranges_are_taken_out_and_put_in() {
+    let blocks = |letters: &str| -> String {
+        let block = |letter: char| letter.to_string().repeat(4096);
+        letters.chars().map(block).collect()
+    };
+    let change = |mode, offset, len| Op::Allocate {
+        path: "/f".into(),
+        mode,
+        offset,
+        len,
+    };
+    rule()
+        .lower(of([("/f", NodeSpec::file(blocks("abcdef")))]))
+        .ok(change(AllocateMode::CollapseRange, 4096, 8192))
+        .reads("/f", blocks("adef"))
+        .ok(change(AllocateMode::InsertRange, 0, 4096))
+        .reads("/f", blocks("\0adef"))
+        .fails(change(AllocateMode::CollapseRange, 0, 100), Errno::EINVAL)
+        .fails(
+            change(AllocateMode::InsertRange, 1 << 20, 4096),
+            Errno::EINVAL,
+        )
+        .run();
+}
+
+#[test]
 fn r210_looking_copies_nothing() {
     rule()
         .lower(of([

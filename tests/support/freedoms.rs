@@ -42,6 +42,35 @@ pub(super) fn stale_mode(d: &Difference) -> bool {
     d.what == "mode" && (mode(&d.left) ^ mode(&d.right)) & 0o1777 == 0
 }
 
+/// The same of what an operation answers: takes the set-id bits from the engine.
+pub(super) fn any_set_id(
+    kernel: Result<Outcome, Errno>,
+    engine: &Result<Outcome, Errno>,
+) -> Result<Outcome, Errno> {
+    match (kernel, engine) {
+        (Ok(Outcome::Metadata(mut kernel)), Ok(Outcome::Metadata(engine))) => {
+            kernel.mode = kernel.mode & !0o6000 | engine.mode & 0o6000;
+            Ok(Outcome::Metadata(kernel))
+        }
+        (kernel, _) => kernel,
+    }
+}
+
+/// Removing a tree that holds a name which cannot be looked up fails, with its errno or as not empty: the
+/// kernel lists it, drops it, or fails to list (rule R110).
+pub(super) fn is_stuck(
+    op: &Op,
+    kernel: &Result<Outcome, Errno>,
+    engine: &Result<Outcome, Errno>,
+) -> bool {
+    let removes = match op {
+        Op::As { op, .. } => matches!(**op, Op::RemoveDirAll { .. }),
+        op => matches!(op, Op::RemoveDirAll { .. }),
+    };
+    let full = |answer: &Result<Outcome, Errno>| *answer == Err(Errno::ENOTEMPTY);
+    removes && kernel.is_err() && engine.is_err() && (full(kernel) || full(engine))
+}
+
 /// A directory that the kernel's filesystem touched: ext4 does so in a rename that fails with
 /// `ENOTEMPTY` although a whiteout was asked for. Directories have their times compared with the
 /// engine on the same filesystem.

@@ -15,8 +15,9 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::checker;
 use super::freedoms::{
-    any_name, cut_short, drop_hints, is_ambiguous, is_indexed, is_refused_first, is_stale_rename,
-    makes_unnamed, plain_errno, stale_mode, touched_dir, two_inodes, untouched, zeroes,
+    any_name, any_set_id, cut_short, drop_hints, is_ambiguous, is_indexed, is_refused_first,
+    is_stale_rename, is_stuck, makes_unnamed, plain_errno, stale_mode, touched_dir, two_inodes,
+    untouched, zeroes,
 };
 use super::fs::{Fs, Mounted};
 use super::index::IndexEntry;
@@ -226,10 +227,11 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
     };
     let look_up = |left: &mut dyn System, right: &mut dyn System| match rules.in_order {
         true => look_up_in_order(stack, &lowers, left, right, rules),
-        false => Ok(()),
+        false => Ok(true),
     };
-    look_up(&mut *left, &mut *right).map_err(|what| diverge(None, what))?;
-    if !compare(&mut *left, &mut *right, false).map_err(|what| diverge(None, what))? {
+    let at_start = |what| diverge(None, what);
+    let clear = look_up(&mut *left, &mut *right).map_err(at_start)?;
+    if !compare(&mut *left, &mut *right, false).map_err(at_start)? || !clear {
         return Ok(stats);
     }
     let mut succeeded = 0;
@@ -255,8 +257,8 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
             }
             if *check != Check::Compare {
                 let after = |what| diverge(step, format!("after {check:?}:\n{what}"));
-                look_up(&mut *left, &mut *right).map_err(after)?;
-                if !compare(&mut *left, &mut *right, rotated).map_err(after)? {
+                let clear = look_up(&mut *left, &mut *right).map_err(after)?;
+                if !compare(&mut *left, &mut *right, rotated).map_err(after)? || !clear {
                     return Ok(stats);
                 }
             }
@@ -274,6 +276,13 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
         if rules.left_without_handles && is_stale_rename(op, &a, &b) {
             continue;
         }
+        if rules.in_order && is_stuck(op, &a, &b) {
+            continue;
+        }
+        let a = match rules.left_without_handles {
+            true => any_set_id(a, &b),
+            false => a,
+        };
         if rules.right_is_fuse && is_refused_first(stack, &a, &b) {
             continue;
         }
@@ -319,14 +328,15 @@ fn lower_snapshots(stack: &Stack) -> Vec<TreeSnapshot> {
     stack.lowers.iter().map(of).collect()
 }
 
-/// Looks up each path that a layer has, parents first.
+/// Looks up each path that a layer has, parents first. Answers whether no two lead to one directory.
 fn look_up_in_order(
     stack: &Stack,
     lowers: &[TreeSnapshot],
     left: &mut dyn System,
     right: &mut dyn System,
     rules: &Rules,
-) -> Result<(), String> {
+) -> Result<bool, String> {
+    let mut unambiguous = true;
     let upper = left.upper();
     let layers = lowers.iter().chain([&upper]);
     let paths: BTreeSet<_> = layers.flat_map(|layer| layer.entries().keys()).collect();
@@ -342,8 +352,9 @@ fn look_up_in_order(
         if let Some(what) = outcome::differ(&a, &b, &rules.merged, Some(stack.started)) {
             return Err(format!("looking up {}: {what}", path.display()));
         }
+        unambiguous &= a != Err(Errno::ESTALE);
     }
-    Ok(())
+    Ok(unambiguous)
 }
 
 /// Answers whether operations can go on. Upper layers first: looking at a merged tree may make the kernel write (rules R065, R108).
@@ -572,8 +583,14 @@ impl Campaign {
                     .is_err()
         });
         // What was found last is not always what the smallest case shows.
-        let found = self.run_one(mounted, &case, pair).err().or(divergence);
-        let found = found.map_or_else(|| "not found again".into(), |d| d.to_string());
+        let again = self.run_one(mounted, &case, pair).err();
+        let note = if again.is_some() {
+            ""
+        } else {
+            " (not found again)"
+        };
+        let found = again.or(divergence);
+        let found = found.map_or_else(String::new, |d| d.to_string()) + note;
         let Campaign { name, layout, .. } = self;
         panic!("{name} (KERNEL_SEED={seed}, {layout:?}) {found}\n\n{case:?}\n");
     }

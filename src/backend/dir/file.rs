@@ -143,6 +143,9 @@ impl LayerFile for DirFile {
             AllocateMode::ZeroRangeKeepSize => {
                 FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE
             }
+            AllocateMode::CollapseRange => FallocateFlags::COLLAPSE_RANGE,
+            AllocateMode::InsertRange => FallocateFlags::INSERT_RANGE,
+            AllocateMode::UnshareRange => FallocateFlags::UNSHARE_RANGE,
         };
         Ok(retry_on_intr(|| {
             rustix::fs::fallocate(&self.fd, flags, offset, len)

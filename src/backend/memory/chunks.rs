@@ -145,6 +145,33 @@ impl Chunks {
         self.remove(first..last);
     }
 
+    /// Takes whole chunks out; those behind move up.
+    pub(super) fn collapse(&mut self, range: Range<u64>) {
+        let (first, last) = (range.start / CHUNK_BYTES, range.end / CHUNK_BYTES);
+        self.remove(first..last);
+        for (index, chunk) in self.take(last) {
+            self.0.insert(index - (last - first), chunk);
+        }
+    }
+
+    /// Puts a hole of whole chunks in; what is there and behind moves back.
+    pub(super) fn insert(&mut self, range: Range<u64>) {
+        let (first, last) = (range.start / CHUNK_BYTES, range.end / CHUNK_BYTES);
+        for (index, chunk) in self.take(first) {
+            self.0.insert(index + (last - first), chunk);
+        }
+    }
+
+    /// Takes away what is from chunk `first` on.
+    fn take(&mut self, first: u64) -> Vec<(u64, Arc<[u8]>)> {
+        let tail = self.0.range(first..);
+        let tail: Vec<_> = tail.map(|(index, chunk)| (*index, chunk.clone())).collect();
+        for (index, _) in &tail {
+            self.0.remove(index);
+        }
+        tail
+    }
+
     /// Takes the space of whole chunks away.
     fn remove(&mut self, range: Range<u64>) {
         let gone: Vec<u64> = self.0.range(range).map(|(index, _)| *index).collect();

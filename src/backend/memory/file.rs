@@ -79,6 +79,10 @@ fn end_of(offset: u64, len: u64) -> Result<u64> {
     }
 }
 
+fn in_chunks(range: &Range<u64>) -> bool {
+    range.start.is_multiple_of(CHUNK_BYTES) && range.end.is_multiple_of(CHUNK_BYTES)
+}
+
 impl LayerFile for MemFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         self.check_readable()?;
@@ -168,9 +172,26 @@ impl LayerFile for MemFile {
         let end = end_of(offset, len)?;
         self.change(|chunks, size| {
             let range = offset..end;
-            if matches!(mode, AllocateMode::PunchHole) {
-                chunks.punch(range);
-                return Ok(());
+            match mode {
+                AllocateMode::PunchHole => {
+                    chunks.punch(range);
+                    return Ok(());
+                }
+                AllocateMode::CollapseRange if in_chunks(&range) && end < *size => {
+                    chunks.collapse(range);
+                    *size -= len;
+                    return Ok(());
+                }
+                AllocateMode::InsertRange if in_chunks(&range) && offset < *size => {
+                    end_of(*size, len)?;
+                    chunks.insert(range);
+                    *size += len;
+                    return Ok(());
+                }
+                AllocateMode::CollapseRange | AllocateMode::InsertRange => {
+                    return Err(Errno::EINVAL.into());
+                }
+                _ => {}
             }
             if chunks.missing(&range) > ALLOCATE_CHUNKS_MAX {
                 return Err(Errno::ENOSPC.into());
@@ -182,7 +203,10 @@ impl LayerFile for MemFile {
                 chunks.punch(offset..end);
             }
             chunks.allocate(&range);
-            if matches!(mode, AllocateMode::Allocate | AllocateMode::ZeroRange) {
+            if !matches!(
+                mode,
+                AllocateMode::AllocateKeepSize | AllocateMode::ZeroRangeKeepSize
+            ) {
                 *size = end.max(*size);
             }
             Ok(())

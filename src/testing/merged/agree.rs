@@ -28,6 +28,9 @@ pub struct Agreement {
     pub started: Timestamp,
     /// The second one can zero ranges of files; if not, such operations are left out.
     pub zeroes_ranges: bool,
+    /// The second one can take ranges of whole blocks (of 4096 bytes) out of files, and put holes in; if
+    /// not, such operations are left out.
+    pub shifts_ranges: bool,
     /// The second one may answer `EEXIST` where `ENOTEMPTY` is expected (xfs).
     pub full_is_eexist: bool,
 }
@@ -74,6 +77,7 @@ impl Agreement {
             compare,
             started,
             zeroes_ranges: true,
+            shifts_ranges: true,
             full_is_eexist: false,
         }
     }
@@ -110,7 +114,8 @@ impl Agreement {
         expected: &mut dyn MergedFs,
         got: &mut dyn MergedFs,
     ) -> Result<Option<bool>, Divergence> {
-        if (zeroes(op) && !self.zeroes_ranges) || keeps_size(op, expected) {
+        let lacking = zeroes(op) && !self.zeroes_ranges || shifts(op) && !self.shifts_ranges;
+        if lacking || keeps_size(op, expected) {
             return Ok(None);
         }
         let (left, right) = (expected.apply(op), got.apply(op));
@@ -165,6 +170,16 @@ fn zeroes(op: &Op) -> bool {
     matches!(
         mode,
         AllocateMode::ZeroRange | AllocateMode::ZeroRangeKeepSize
+    )
+}
+
+fn shifts(op: &Op) -> bool {
+    let (Op::Allocate { mode, .. } | Op::HandleAllocate { mode, .. }) = op else {
+        return false;
+    };
+    matches!(
+        mode,
+        AllocateMode::CollapseRange | AllocateMode::InsertRange
     )
 }
 

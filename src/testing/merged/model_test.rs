@@ -141,6 +141,7 @@ fn check(case: &Case, factory: &dyn Factory, declared: &Declared) -> Result<Agre
     let mut model = model.weakenings(declared.weakenings);
     let mut agreement = Agreement::since(model.now());
     agreement.zeroes_ranges = declared.zeroes_ranges;
+    agreement.shifts_ranges = declared.shifts_ranges;
     agreement.compare.link_groups = declared.link_groups;
     // Where a union lists numbers of its layers, that is its own matter.
     agreement.compare.listed_inodes = false;

@@ -63,6 +63,26 @@ impl Data {
         self.size = size;
     }
 
+    /// Takes a range of whole blocks out.
+    pub(super) fn collapse(&mut self, range: Range<u64>) {
+        let rest = self.read(range.end, u64::MAX);
+        self.resize(range.start);
+        self.write(range.start, &rest);
+    }
+
+    /// Puts zeros in, before what is at `range.start`.
+    pub(super) fn insert(&mut self, range: Range<u64>) {
+        let rest = self.read(range.start, u64::MAX);
+        self.resize(range.start);
+        self.resize(range.end);
+        self.write(range.end, &rest);
+    }
+
+    /// Whether a range consists of whole blocks.
+    pub(super) fn in_blocks(range: &Range<u64>) -> bool {
+        range.start.is_multiple_of(BLOCK_BYTES) && range.end.is_multiple_of(BLOCK_BYTES)
+    }
+
     /// Makes a range zero; the size stays.
     pub(super) fn zero(&mut self, range: Range<u64>) {
         let (first, last) = (range.start / BLOCK_BYTES, range.end.div_ceil(BLOCK_BYTES));

@@ -286,12 +286,28 @@ impl ReferenceModel {
         if end > FILE_BYTES_MAX {
             return Err(Errno::EFBIG);
         }
-        use AllocateMode::{Allocate, PunchHole, ZeroRange, ZeroRangeKeepSize};
+        use AllocateMode::{
+            Allocate, CollapseRange, InsertRange, PunchHole, UnshareRange, ZeroRange,
+            ZeroRangeKeepSize,
+        };
+        let size = self.data(file.id).size();
+        let whole = Data::in_blocks(&(offset..end));
+        match mode {
+            CollapseRange if !whole || end >= size => return Err(Errno::EINVAL),
+            InsertRange if !whole || offset >= size => return Err(Errno::EINVAL),
+            InsertRange if size + len > FILE_BYTES_MAX => return Err(Errno::EFBIG),
+            _ => {}
+        }
         self.change(file.id, |data| {
+            match mode {
+                CollapseRange => return data.collapse(offset..end),
+                InsertRange => return data.insert(offset..end),
+                _ => {}
+            }
             if matches!(mode, PunchHole | ZeroRange | ZeroRangeKeepSize) {
                 data.zero(offset..end.min(data.size().max(offset)));
             }
-            if matches!(mode, Allocate | ZeroRange) && end > data.size() {
+            if matches!(mode, Allocate | UnshareRange | ZeroRange) && end > data.size() {
                 data.resize(end);
             }
         });

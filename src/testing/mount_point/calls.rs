@@ -107,6 +107,9 @@ pub(super) fn allocate(file: BorrowedFd<'_>, mode: AllocateMode, offset: u64, le
         AllocateMode::PunchHole => FallocateFlags::PUNCH_HOLE | keep,
         AllocateMode::ZeroRange => FallocateFlags::ZERO_RANGE,
         AllocateMode::ZeroRangeKeepSize => FallocateFlags::ZERO_RANGE | keep,
+        AllocateMode::CollapseRange => FallocateFlags::COLLAPSE_RANGE,
+        AllocateMode::InsertRange => FallocateFlags::INSERT_RANGE,
+        AllocateMode::UnshareRange => FallocateFlags::UNSHARE_RANGE,
     };
     rustix::fs::fallocate(file, flags, offset, len)?;
     DONE

@@ -196,6 +196,7 @@ fn content(profile: &Profile) -> BoxedStrategy<Op> {
     .boxed()
 }
 
+/// Not what shifts data: where it is refused, ext4 touches the file all the same.
 fn allocate() -> BoxedStrategy<AllocateMode> {
     select(vec![
         AllocateMode::Allocate,

@@ -160,6 +160,41 @@ pub fn ranges_are_zeroed(factory: &dyn Factory) {
     fs.reads("/file", b"l\0\0\0\0\0\0");
 }
 
+/// What is behind moves up or back; only whole blocks, before the end of the file.
+pub fn ranges_are_taken_out_and_put_in(factory: &dyn Factory) {
+    const BLOCK: u64 = 4096;
+    let blocks = |letters: &[u8]| -> Vec<u8> {
+        let block = |letter: &u8| vec![*letter; BLOCK as usize];
+        letters.iter().flat_map(block).collect()
+    };
+    let tail = |letters, end: &[u8]| [blocks(letters), end.to_vec()].concat();
+    let tree = usual().with("/long", NodeSpec::file(tail(b"abcd", b"end")));
+    let mut fs = Fs::new(factory, &tree);
+    if fs.lacks(fs.declared.shifts_ranges, "shifting of ranges") {
+        return;
+    }
+    fs.ok(allocate(
+        "/long",
+        AllocateMode::CollapseRange,
+        BLOCK,
+        2 * BLOCK,
+    ));
+    fs.reads("/long", tail(b"ad", b"end"));
+    fs.ok(allocate("/long", AllocateMode::InsertRange, BLOCK, BLOCK));
+    fs.reads("/long", tail(b"a\0d", b"end"));
+    let refused = [
+        (AllocateMode::CollapseRange, 1, BLOCK),
+        (AllocateMode::CollapseRange, 0, 1),
+        (AllocateMode::CollapseRange, 2 * BLOCK, 2 * BLOCK),
+        (AllocateMode::InsertRange, 1, BLOCK),
+        (AllocateMode::InsertRange, 4 * BLOCK, BLOCK),
+    ];
+    for (mode, offset, len) in refused {
+        fs.fails(allocate("/long", mode, offset, len), Errno::EINVAL);
+    }
+    fs.reads("/long", tail(b"a\0d", b"end"));
+}
+
 /// Content and permission bits; the target is made, or emptied.
 pub fn files_are_copied(factory: &dyn Factory) {
     let sparse = vec![Piece::Bytes(b"start".to_vec()), Piece::Hole(100_000)];

@@ -63,6 +63,8 @@ pub struct Declared {
     pub tmpfile: bool,
     /// Ranges of files can be made zero.
     pub zeroes_ranges: bool,
+    /// Ranges of whole blocks (of 4096 bytes) can be taken out of files, and holes put in.
+    pub shifts_ranges: bool,
     /// Which names are one file shows in inode numbers at once, not only after opening again.
     pub link_groups: bool,
 }
@@ -79,6 +81,7 @@ impl Declared {
             acls: true,
             tmpfile: true,
             zeroes_ranges: true,
+            shifts_ranges: true,
             link_groups: true,
         }
     }
@@ -190,6 +193,7 @@ macro_rules! merged_conformance {
                 handles_may_only_do_what_they_were_opened_for
                 holes_are_punched
                 ranges_are_zeroed
+                ranges_are_taken_out_and_put_in
                 files_are_copied
                 copying_onto_itself_is_refused
                 writing_moves_mtime
