@@ -276,7 +276,8 @@ fn a_mark_is_needed_only_where_the_index_makes_one_inode() {
 /// What a repair keeps is what the kernel shows; a mount removes some entries by itself.
 #[test]
 fn repairs_keep_what_the_kernel_shows_without_them() {
-    let damages: [(&str, fn(&Disk)); 5] = [
+    type Damage = fn(&Disk);
+    let damages: [(&str, Damage); 5] = [
         ("missing", |d| fs::remove_file(entry(d, "a")).unwrap()),
         ("split", |d| {
             let origin = get(&d.upper.join("a"), ORIGIN);
