@@ -12,6 +12,8 @@
 
 #[path = "concurrency/copying.rs"]
 mod copying;
+#[path = "concurrency/histories.rs"]
+mod histories;
 #[path = "concurrency/names.rs"]
 mod names;
 #[path = "concurrency/random.rs"]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use layerstack::backend::memory::MemLayer;
 use layerstack::backend_conformance;
 use layerstack::testing::conformance::{Factory, Subject};
-use layerstack::testing::{FaultLayer, Faults};
+use layerstack::testing::{FaultLayer, Faults, LayerSpec};
 use layerstack::{DirLayerOptions, Errno, XattrNamespace};
 
 /// Makes memory layers and opens them again by cloning, which is what a clone promises to be.
@@ -131,3 +131,12 @@ backend_conformance!(
     directory_in_faults,
     Faultless(Directory(DirLayerOptions::new()))
 );
+
+/// What can be written to is read like what cannot.
+fn written(tree: &LayerSpec) -> Subject {
+    let layer = MemLayer::new();
+    tree.write_to_upper(&layer).unwrap();
+    Subject::new(layer)
+}
+
+layerstack::reader_conformance!(memory_reading, written);

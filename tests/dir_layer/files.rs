@@ -1,8 +1,9 @@
 //! Content of files.
 
-use layerstack::DirLayer;
-use layerstack::Errno;
-use layerstack::backend::{Access, AllocateMode, LayerBackend};
+use std::os::unix::fs::FileExt;
+
+use layerstack::backend::{Access, AllocateMode, Entry, LayerBackend};
+use layerstack::{DirLayer, Errno, LayerStack, OpenOptions, Overlay};
 
 use crate::common::*;
 
@@ -76,4 +77,35 @@ fn a_lower_layer_is_never_written() {
     assert_eq!(errno(f.open(Access::Write)), Errno::EROFS);
     assert_eq!(errno(f.open(Access::ReadWrite)), Errno::EROFS);
     f.open(Access::Read).unwrap();
+}
+
+/// Rule R229, on every machine: what is a hole below is one above.
+#[test]
+fn holes_survive_copying_up() {
+    const HOLE: u64 = 1 << 20;
+    let below = tempfile::tempdir().unwrap();
+    let file = std::fs::File::create(below.path().join("f")).unwrap();
+    file.write_all_at(&[7; 4096], HOLE).unwrap();
+    file.set_len(4 * HOLE).unwrap();
+    let upper = Upper::new();
+    let lower = DirLayer::open_lower(below.path()).unwrap();
+    let data = |layer: &dyn LayerBackend| {
+        let found = layer.root().unwrap().lookup(&n("f")).unwrap();
+        let Some(Entry::Node(node, _)) = found else {
+            panic!("{found:?}")
+        };
+        let file = node.open(Access::Read).unwrap();
+        let first = file.next_data(0).unwrap().unwrap();
+        (first.clone(), file.next_data(first.end).unwrap())
+    };
+    let expected = data(&lower);
+    if expected.0.start == 0 {
+        eprintln!("skipped: the filesystem of temporary files keeps no holes");
+        return;
+    }
+    let stack = LayerStack::from_top([lower]).unwrap();
+    let overlay = Overlay::new(&stack, upper.layer.clone()).unwrap();
+    let options = OpenOptions::new().append(true);
+    overlay.open("/f", &options).unwrap();
+    assert_eq!(data(&upper.layer), expected);
 }

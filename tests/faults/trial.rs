@@ -295,7 +295,9 @@ impl Trial<'_> {
         let view = capture(&overlay, self.disk);
         let state = self.state(&view)?;
         let layer = overlay.upper_layer().unwrap();
-        let left = layer.upper().unwrap().work().unwrap().list().unwrap();
+        let mut left = layer.upper().unwrap().work().unwrap().list().unwrap();
+        // Sweeping an index makes whiteouts, which share one (rule R265).
+        left.retain(|e| e.name.as_bytes() != b"#layerstack-whiteout");
         if !left.is_empty() {
             return Err(format!("left over after reopening: {left:?}"));
         }

@@ -10,7 +10,7 @@ use layerstack::testing::oracle::MergeOptions;
 use layerstack::testing::snapshot::{Compare, TimeCompare};
 use layerstack::testing::strategy::any_name;
 use layerstack::testing::{Case, LayerSpec, NodeKind, NodeSpec, ReferenceModel, Weakenings};
-use layerstack::{FileType, Name, Op, OpenOptions, RenameFlags, SetAttr, SetTime, XattrName};
+use layerstack::{FileType, Name, Op, OpenOptions, RenameFlags, SetAttr, XattrName};
 use proptest::strategy::{Strategy, ValueTree};
 
 use crate::cases::{MIXES, in_mixes, now, possible, runner, seen, without_quirks};
@@ -51,29 +51,30 @@ fn law_7_copying_up_changes_nothing_that_shows() {
             .keys()
             .filter_map(|p| Some((p, before.node(p)?)))
         {
-            let meta = &node.meta;
-            let path = path.clone();
-            let op = match meta.file_type {
-                FileType::Regular => Op::Open {
+            let (meta, path) = (&node.meta, path.clone());
+            // What copies up and says nothing of the attributes that must stay.
+            let name = XattrName::new("trusted.law").unwrap();
+            let (set, follow) = (path.clone(), false);
+            let ops = match meta.file_type {
+                FileType::Regular => vec![Op::Open {
                     path,
                     options: OpenOptions::new().append(true),
-                },
-                FileType::Symlink => {
-                    let times = SetAttr::times(SetTime::At(meta.atime), SetTime::At(meta.mtime));
-                    Op::SetAttr {
-                        path,
-                        follow: false,
-                        attr: times,
-                    }
-                }
-                _ => Op::SetAttr {
-                    path,
-                    follow: false,
-                    attr: SetAttr::mode(meta.mode),
-                },
+                }],
+                _ => vec![
+                    Op::SetXattr {
+                        path: set,
+                        follow,
+                        name: name.clone(),
+                        value: b"1".to_vec(),
+                        mode: XattrMode::Create,
+                    },
+                    Op::RemoveXattr { path, follow, name },
+                ],
             };
-            count += 1;
-            done += usize::from(mixed.apply(&op).is_ok());
+            for op in ops {
+                count += 1;
+                done += usize::from(mixed.apply(&op).is_ok());
+            }
         }
         let text = before.diff_text(&mixed.merged(), &view(), 12);
         text.map_or(Ok(()), Err)?;

@@ -156,3 +156,18 @@ fn r094_an_opaque_directory_on_the_way_of_a_redirect_ends_it() {
         .lists("/d", &["a"])
         .run();
 }
+
+#[test]
+fn r094_an_absolute_redirect_behind_an_opaque_directory_goes_on() {
+    let far = |to| dir().overlay(OverlayAttr::Redirect, to);
+    rule()
+        .lower(of([("/d", far("/way/to"))]))
+        .lower(of([
+            ("/way", opaque()),
+            ("/way/to", far("/other")),
+            ("/way/to/a", file("")),
+        ]))
+        .lower(of([("/other/b", file("")), ("/way/to/c", file(""))]))
+        .lists("/d", &["a", "b"])
+        .run();
+}

@@ -162,8 +162,10 @@ fn r145_a_whiteout_stays_at_a_name_that_a_lower_has() {
         .ok(mv("/old", "/white"))
         .upper_is(&["w /old", "- /white"])
         .reads("/white", "data")
+        .ok(mv("/white", "/free"))
+        .upper_is(&["- /free", "w /old", "w /white"])
         .remount()
-        .tree_is(&["- /white"])
+        .tree_is(&["- /free"])
         .run();
 }
 

@@ -14,6 +14,8 @@
 //! There is one list of cases, in [`backend_conformance!`](crate::backend_conformance); [`CASES`]
 //! is the same list as a value. A case leaves out what the backend declares in its
 //! [`Capabilities`](crate::backend::Capabilities) not to have, and prints that it did.
+//!
+//! For backends that are only read: [`reading`].
 
 #![allow(
     clippy::unwrap_used,
@@ -30,6 +32,7 @@ mod fixture;
 pub mod handles;
 pub mod names;
 pub mod parallel;
+pub mod reading;
 pub mod remove;
 pub mod rename;
 pub mod space;

@@ -136,7 +136,7 @@ fn open(
 ) -> Result<Session, Error> {
     let lowers = LayerStack::from_top(lowers.to_vec())?;
     let overlay = match upper {
-        None => Overlay::read_only(&lowers)?,
+        None => Overlay::read_only(&lowers.with_options(options.clone())?)?,
         Some(upper) => Overlay::with_options(&lowers, upper.clone(), options.clone())?,
     };
     Ok(Session::new(overlay))

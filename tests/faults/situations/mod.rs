@@ -3,6 +3,7 @@
 mod attributes;
 mod content;
 mod create;
+mod indexed;
 mod links;
 mod moved;
 mod reading;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Situation> {
     all.extend(links::all());
     all.extend(reading::all());
     all.extend(moved::all());
+    all.extend(indexed::all());
     let mut names: Vec<_> = all.iter().map(|s| s.name).collect();
     names.sort_unstable();
     names.dedup();
