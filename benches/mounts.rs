@@ -1,14 +1,18 @@
 //! The mount of feature `fuse` beside the kernel's overlay and `fuse-overlayfs`, on the same layers.
 //!
-//! `cargo bench --features fuse --bench mounts` prints a table: the best of some runs of each line, in
-//! milliseconds, each on a fresh mount with the layers in the page cache. Needs root; a system
-//! that is not there is left out. `MOUNTS_RUNS=n` sets the runs (default 5), `MOUNTS_ONLY=word`
-//! runs the lines whose name has the word, `MOUNTS_DIR=dir` is where the layers lie.
+//! `cargo bench --features fuse --bench mounts` prints a table: the median of some rounds of each line, in
+//! milliseconds, each on a fresh mount with the layers in the page cache. In each round the systems
+//! take turns, so that what else the machine does hits all of them; the last columns are the medians of what
+//! layerstack took in a round as a share of what `fuse-overlayfs` took, with their quartiles. Needs root; a
+//! system that is not there is left out. `MOUNTS_RUNS=n` sets the rounds (default 7), `MOUNTS_ONLY=word`
+//! runs the lines whose name has the word, `MOUNTS_DIR=dir` is where the layers lie,
+//! `MOUNTS_VOLATILE=1` mounts kernel and layerstack with `volatile` (`fuse-overlayfs` never syncs what it copies up).
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     missing_docs,
     reason = "a benchmark may fail by panicking"
 )]
@@ -17,11 +21,11 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use layerstack::fuse::{FuseOptions, Session, mount};
-use layerstack::{DirLayer, LayerStack, Overlay, OverlayOptions};
+use layerstack::MountOptions;
+use layerstack::fuse::{FuseOptions, mount};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::{CloneFlags, unshare};
 
@@ -31,12 +35,15 @@ enum Who {
     Kernel,
     FuseOverlayfs,
     Layerstack,
+    /// The same with one thread, as `fuse-overlayfs` has by default.
+    OneThread,
 }
 
-const ALL: [(Who, &str); 3] = [
+const ALL: [(Who, &str); 4] = [
     (Who::Kernel, "kernel"),
     (Who::FuseOverlayfs, "fuse-overlayfs"),
     (Who::Layerstack, "layerstack"),
+    (Who::OneThread, "one thread"),
 ];
 
 /// The directories of one run.
@@ -48,18 +55,37 @@ struct Site {
     at: PathBuf,
 }
 
-enum Live {
-    Ours(Session),
-    Other(PathBuf),
+/// A mount, and the process that serves it if that is to be waited for.
+struct Live {
+    at: PathBuf,
+    server: Option<Child>,
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        match self {
-            Live::Ours(session) => session.unmount().expect("unmount"),
-            Live::Other(at) => nix::mount::umount2(&*at, MntFlags::empty()).expect("unmount"),
+        nix::mount::umount2(&*self.at, MntFlags::empty()).expect("unmount");
+        if let Some(server) = &mut self.server {
+            server.wait().expect("server");
         }
     }
+}
+
+/// Tells the process that serves layerstack's mount what to mount, and where.
+const SERVE: &str = "MOUNTS_SERVE";
+
+/// Serves until it is unmounted. In a session of its own, as `fuse-overlayfs` is: the scheduler shares
+/// out time by sessions.
+fn serve(what: &str) {
+    nix::unistd::setsid().unwrap();
+    let what: Vec<&str> = what.split('\n').collect();
+    let union = MountOptions::parse(what[0]).unwrap().open().unwrap();
+    let options = match what[2].parse() {
+        Ok(threads) => FuseOptions::new().threads(threads),
+        Err(_) => FuseOptions::new(),
+    };
+    let session = mount(&union, what[1], &options).unwrap();
+    println!("ready");
+    session.join().unwrap();
 }
 
 impl Site {
@@ -80,32 +106,51 @@ impl Site {
 
     fn mount(&self, who: Who) -> Live {
         let list: Vec<&str> = self.lowers.iter().map(|p| p.to_str().unwrap()).collect();
-        let data = format!(
+        let mut data = format!(
             "lowerdir={},upperdir={},workdir={}",
             list.join(":"),
             self.upper.display(),
             self.work.display()
         );
-        match who {
+        if number("MOUNTS_VOLATILE", 0) > 0 {
+            data.push_str(",volatile");
+        }
+        let server = match who {
             Who::Kernel => {
                 let (kind, flags) = (Some("overlay"), MsFlags::empty());
                 nix::mount::mount(kind, &self.at, kind, flags, Some(data.as_str())).unwrap();
-                Live::Other(self.at.clone())
+                None
             }
             Who::FuseOverlayfs => {
                 let mut command = Command::new("fuse-overlayfs");
-                let status = command.arg("-o").arg(data).arg(&self.at).status().unwrap();
+                // It tells which options it ignores.
+                command.stderr(Stdio::null()).arg("-o").arg(data);
+                let status = command.arg(&self.at).status().unwrap();
                 assert!(status.success(), "fuse-overlayfs");
-                Live::Other(self.at.clone())
+                None
             }
-            Who::Layerstack => {
-                let lowers = self.lowers.iter().map(|p| DirLayer::open_lower(p).unwrap());
-                let lowers = LayerStack::from_top(lowers).unwrap();
-                let upper = DirLayer::open_upper(&self.upper, &self.work).unwrap();
-                let options = OverlayOptions::new();
-                let union = Overlay::with_options(&lowers, upper, options).unwrap();
-                Live::Ours(mount(&union, &self.at, &FuseOptions::new()).unwrap())
+            Who::Layerstack | Who::OneThread => {
+                let threads = match who {
+                    Who::OneThread => "1",
+                    _ => "",
+                };
+                let what = format!("{data}\n{}\n{threads}", self.at.display());
+                let mut command = Command::new(std::env::current_exe().unwrap());
+                command.env(SERVE, what).stdout(Stdio::piped());
+                let mut server = command.spawn().unwrap();
+                let mut said = [0; 6];
+                server
+                    .stdout
+                    .as_mut()
+                    .unwrap()
+                    .read_exact(&mut said)
+                    .unwrap();
+                Some(server)
             }
+        };
+        Live {
+            at: self.at.clone(),
+            server,
         }
     }
 }
@@ -253,6 +298,9 @@ fn number(name: &str, default: usize) -> usize {
 }
 
 fn main() {
+    if let Ok(what) = std::env::var(SERVE) {
+        return serve(&what);
+    }
     if !nix::unistd::geteuid().is_root() {
         println!("skipped: mounting needs root");
         return;
@@ -294,18 +342,42 @@ fn main() {
         .collect();
     print!("| Line, ms |");
     present.iter().for_each(|(_, name)| print!(" {name} |"));
-    println!("\n|---|{}", "---:|".repeat(present.len()));
+    println!(
+        " share | share of one thread |\n|---|{}",
+        "---:|".repeat(present.len() + 2)
+    );
     let only = std::env::var("MOUNTS_ONLY").unwrap_or_default();
     for line in lines.iter().filter(|line| line.name.contains(&only)) {
-        print!("| {} |", line.name);
-        for (who, _) in &present {
-            let runs = (0..number("MOUNTS_RUNS", 5)).map(|_| run(base.path(), line, *who));
-            let best = runs.fold(f64::INFINITY, f64::min);
-            print!(" {best:.1} |");
-            std::io::stdout().flush().unwrap();
+        let mut times: Vec<Vec<f64>> = vec![Vec::new(); present.len()];
+        for _ in 0..number("MOUNTS_RUNS", 7) {
+            for ((who, _), times) in present.iter().zip(&mut times) {
+                times.push(run(base.path(), line, *who));
+            }
         }
-        println!();
+        print!("| {} |", line.name);
+        times
+            .iter()
+            .for_each(|times| print!(" {:.1} |", quartiles(times.clone())[1]));
+        let shares = [Who::Layerstack, Who::OneThread].map(|who| share(who, &present, &times));
+        println!(" {} |", shares.join(" | "));
     }
+}
+
+/// The quarter, the half, and three quarters of the values lie below these.
+fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| values[(values.len() - 1) * quarter / 4])
+}
+
+/// What one took as a share of what `fuse-overlayfs` took in the same round.
+fn share(who: Who, present: &[(Who, &str)], times: &[Vec<f64>]) -> String {
+    let of = |who| present.iter().position(|(one, _)| *one == who);
+    let (Some(ours), Some(other)) = (of(who), of(Who::FuseOverlayfs)) else {
+        return String::new();
+    };
+    let rounds = times[ours].iter().zip(&times[other]);
+    let [low, median, high] = quartiles(rounds.map(|(ours, other)| ours / other).collect());
+    format!("{median:.2} ({low:.2} to {high:.2})")
 }
 
 fn walk_once(dir: &Path) {

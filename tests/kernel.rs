@@ -142,46 +142,6 @@ fn directories_equal_the_kernel_with_metacopy_on_several_filesystems() {
 }
 
 /// Kernel, engine, kernel, ... on the same directories, against the kernel alone.
-fn hand_over(name: &'static str, layout: Layout) {
-    let turns = |dirs: &Dirs, stack: &Rc<Stack>| {
-        HandOver::open(dirs, stack, vec![KernelSystem::open, DirSystem::open])
-    };
-    if require_fs(&layout.kinds()) {
-        let mut campaign = engine(name, layout, Profile::root());
-        // Every other turn is the kernel's, whose listed numbers may be stale.
-        campaign.rules.merged.listed_inodes = false;
-        let pair = Pair {
-            left: &KernelSystem::open,
-            right: &turns,
-        };
-        in_mount_namespace(|| campaign.run(pair));
-    }
-}
-
-#[test]
-fn directories_are_handed_over() {
-    hand_over("dir handed over", Layout::same(Fs::Ext4));
-}
-
-#[test]
-fn redirects_are_handed_over() {
-    let layout = Layout::same(Fs::Ext4).options(&["redirect_dir=on"]);
-    hand_over("dir handed over with redirects", layout);
-}
-
-#[test]
-fn an_index_is_handed_over() {
-    let layout = Layout::same(Fs::Ext4);
-    hand_over("index handed over", layout.clone().options(&["index=on"]));
-    hand_over("nfs_export handed over", layout.options(&["nfs_export=on"]));
-}
-
-#[test]
-fn metacopy_files_are_handed_over() {
-    let layout = Layout::same(Fs::Ext4).options(&["metacopy=on"]);
-    hand_over("dir handed over with metacopy", layout);
-}
-
 #[test]
 fn directories_equal_the_kernel_for_ordinary_users() {
     if require_kernel() {

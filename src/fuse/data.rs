@@ -54,9 +54,16 @@ impl Server {
             }
             let mut done = 0;
             while let Some(rest) = buffer.get_mut(done..size).filter(|rest| !rest.is_empty()) {
+                let asked = rest.len();
                 match file.file.try_read(rest, offset + done as u64) {
                     Ok(0) => break,
-                    Ok(n) => done += n,
+                    Ok(n) => {
+                        done += n;
+                        // What lies on a disk is read short at its end only.
+                        if n < asked && file.file.is_on_disk() {
+                            break;
+                        }
+                    }
                     Err(e) => return reply.error(convert::errno(e.errno)),
                 }
             }

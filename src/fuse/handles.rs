@@ -1,9 +1,10 @@
 //! What the kernel has open: files and directory streams.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::fuse::listing::{Listing, Placed};
 use crate::overlay::inode::Inode;
 use crate::overlay::read::Listed;
 
@@ -49,36 +50,31 @@ impl<T> Handles<T> {
     }
 }
 
-/// An open directory: what it showed when the stream was last at its start. An offset is an index in
-/// that, so it stays good however the directory changes.
+/// An open directory.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) inode: Arc<Inode>,
-    list: Mutex<Option<Arc<Vec<Listed>>>>,
+    listing: Arc<Listing>,
+    /// It was read from before.
+    started: AtomicBool,
 }
 
 impl Stream {
-    pub(super) fn new(inode: Arc<Inode>) -> Self {
+    pub(super) fn new(inode: Arc<Inode>, listing: Arc<Listing>) -> Self {
         Stream {
             inode,
-            list: Mutex::new(None),
+            listing,
+            started: AtomicBool::new(false),
         }
     }
 
-    /// The listing, taken anew by `list` if the stream is at its start or was never read.
-    pub(super) fn listing<E>(
+    /// The entries, listed anew by `list` if the stream is at its start or was never read.
+    pub(super) fn entries<E>(
         &self,
         at_start: bool,
         list: impl FnOnce() -> Result<Vec<Listed>, E>,
-    ) -> Result<Arc<Vec<Listed>>, E> {
-        let mut known = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*known {
-            Some(listing) if !at_start => Ok(listing.clone()),
-            _ => {
-                let listing = Arc::new(list()?);
-                *known = Some(listing.clone());
-                Ok(listing)
-            }
-        }
+    ) -> Result<Arc<Vec<Placed>>, E> {
+        let anew = !self.started.swap(true, Ordering::Relaxed) || at_start;
+        self.listing.entries(anew.then_some(list))
     }
 }

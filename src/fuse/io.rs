@@ -124,9 +124,6 @@ impl Server {
     /// Keeps a handle until it is released. Answers its number.
     pub(super) fn register(&self, way: Way) -> (FileHandle, Option<Arc<BackingId>>) {
         let backing = way.handle.backing.clone();
-        if way.handle.writes_past() {
-            self.forget_attr(way.handle.file.inode());
-        }
         (FileHandle(self.files.add(way.handle)), backing)
     }
 

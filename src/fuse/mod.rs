@@ -52,6 +52,7 @@ mod device;
 mod flags;
 mod handles;
 mod io;
+mod listing;
 mod names;
 mod nodes;
 mod objects;

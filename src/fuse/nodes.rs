@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::fuse::io::Io;
+use crate::fuse::listing::Listing;
 use crate::overlay::inode::Inode;
 
 /// The root's number in the protocol, whatever its inode number is.
@@ -22,6 +23,8 @@ struct Node {
     /// `None`: the number is only held, see [`Nodes::hold`].
     inode: Option<Arc<Inode>>,
     io: Arc<Io>,
+    /// Of a directory.
+    listing: Arc<Listing>,
     /// How often the kernel was told of it and has not forgotten it.
     lookups: u64,
 }
@@ -36,6 +39,7 @@ struct Tables {
 /// The nodes that the kernel knows.
 pub(super) struct Nodes {
     root: Arc<Inode>,
+    root_listing: Arc<Listing>,
     tables: Mutex<Tables>,
 }
 
@@ -43,6 +47,7 @@ impl Nodes {
     pub(super) fn new(root: Arc<Inode>) -> Self {
         Nodes {
             root,
+            root_listing: Arc::default(),
             tables: Mutex::new(Tables {
                 nodes: HashMap::new(),
                 numbers: HashMap::new(),
@@ -67,6 +72,17 @@ impl Nodes {
     pub(super) fn io(&self, number: u64) -> Arc<Io> {
         match self.tables().nodes.get(&number) {
             Some(node) => node.io.clone(),
+            None => Arc::default(),
+        }
+    }
+
+    /// What the streams of a directory list.
+    pub(super) fn listing(&self, number: u64) -> Arc<Listing> {
+        if number == ROOT {
+            return self.root_listing.clone();
+        }
+        match self.tables().nodes.get(&number) {
+            Some(node) => node.listing.clone(),
             None => Arc::default(),
         }
     }
@@ -103,6 +119,7 @@ impl Nodes {
         let node = Node {
             inode: Some(inode.clone()),
             io: Arc::default(),
+            listing: Arc::default(),
             lookups: 1,
         };
         tables.nodes.insert(number, node);
@@ -120,6 +137,7 @@ impl Nodes {
         let node = tables.nodes.entry(number).or_insert(Node {
             inode: None,
             io: Arc::default(),
+            listing: Arc::default(),
             lookups: 0,
         });
         node.lookups = node.lookups.saturating_add(1);

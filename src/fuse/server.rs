@@ -88,20 +88,40 @@ impl Server {
 
     /// The kernel is to ask for a node's attributes again: they changed in a way that it cannot know.
     pub(super) fn forget_attr(&self, inode: &Inode) {
-        self.forget_attr_of(inode.id);
-    }
-
-    fn forget_attr_of(&self, id: u64) {
-        if let (Some(notifier), Some(number)) = (self.notifier.get(), self.nodes.number(id)) {
+        if let (Some(notifier), Some(number)) = (self.notifier.get(), self.nodes.number(inode.id)) {
             // A negative offset: attributes only. Failing means that the kernel does not know the node.
             let _ = notifier.inval_inode(INodeNo(number), -1, 0);
         }
     }
 
+    /// The kernel is to read a directory again, and its attributes.
+    fn forget_listing(&self, dir: &Inode) {
+        if let (Some(notifier), Some(number)) = (self.notifier.get(), self.nodes.number(dir.id)) {
+            // From the first page on. Failing means that the kernel does not know the directory.
+            let _ = notifier.inval_inode(INodeNo(number), 0, 0);
+        }
+    }
+
     /// To be called when a request is done that may have copied up, before it is answered.
     pub(super) fn tell_copied_up(&self) {
-        for id in self.copied_up.take() {
-            self.forget_attr_of(id);
+        self.tell_copied_up_but(None);
+    }
+
+    /// The same; of `told` the kernel was told already.
+    fn tell_copied_up_but(&self, told: Option<u64>) {
+        for copied in self.copied_up.take() {
+            let number = self.nodes.number(copied.id);
+            let Some(inode) = number.and_then(|number| self.nodes.get(number)) else {
+                continue;
+            };
+            if inode.is_dir() {
+                self.forget_listing(&inode);
+            } else if told != Some(copied.id) {
+                self.forget_attr(&inode);
+            }
+            if let Some(dir) = inode.parent().filter(|_| copied.relists) {
+                self.forget_listing(&dir);
+            }
         }
     }
 
@@ -144,6 +164,16 @@ impl Server {
         match meta.is_file() && meta.mode & SET_ID_BITS != 0 {
             true => Duration::ZERO,
             false => self.options.cache,
+        }
+    }
+
+    /// Whether the kernel may keep what it was told of a directory. It knows of every change but of a
+    /// number that is another one after copying up: where numbers are those of one filesystem it is
+    /// told of these.
+    fn dir_flags(&self) -> FopenFlags {
+        match !self.options.cache.is_zero() && self.core.numbering.is_one_device() {
+            true => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
+            false => FopenFlags::empty(),
         }
     }
 
@@ -384,16 +414,23 @@ impl Filesystem for Server {
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let opened = self.open_file(req, ino, flags);
-        self.tell_copied_up();
-        let file = match opened {
+        let file = match self.open_file(req, ino, flags) {
             Ok(file) => file,
-            Err(e) => return reply.error(convert::errno(e)),
+            Err(e) => {
+                self.tell_copied_up();
+                return reply.error(convert::errno(e));
+            }
         };
         let writes = flags.0 & libc::O_ACCMODE != libc::O_RDONLY;
         let io = self.nodes.io(ino.0);
         let way = self.way(file, io, writes, |fd| reply.open_backing(fd));
         let flags = page_flags(way.keeps_pages);
+        // From now on attributes change without the kernel's noticing, and are not to be kept.
+        let told = way.handle.writes_past().then(|| {
+            self.forget_attr(way.handle.file.inode());
+            way.handle.file.inode().id
+        });
+        self.tell_copied_up_but(told);
         let (handle, backing) = self.register(way);
         match backing {
             Some(backing) => reply.opened_passthrough(handle, PASSED, &backing),
@@ -422,6 +459,10 @@ impl Filesystem for Server {
         let io = self.nodes.io(told.number);
         let way = self.way(file, io, writes, |fd| reply.open_backing(fd));
         let flags = page_flags(way.keeps_pages);
+        let written_past = way
+            .handle
+            .writes_past()
+            .then(|| way.handle.file.inode().clone());
         let (handle, backing) = self.register(way);
         let time = &told.attr_time.min(self.name_time(&meta));
         let (attr, generation) = (&told.attr, told.generation);
@@ -430,6 +471,11 @@ impl Filesystem for Server {
                 reply.created_passthrough(time, attr, generation, handle, PASSED, &backing);
             }
             None => reply.created(time, attr, generation, handle, flags),
+        }
+        // Only now, when the kernel knows the file. What it does to open it it does with what it was
+        // just told; of writes past this process it must not keep anything.
+        if let Some(inode) = written_past {
+            self.forget_attr(&inode);
         }
     }
 
@@ -487,6 +533,7 @@ impl Filesystem for Server {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        // A request that was answered beside the opening may have said that attributes can be kept.
         if let Some(handle) = self.files.remove(fh.0)
             && handle.writes_past()
         {
@@ -510,8 +557,8 @@ impl Filesystem for Server {
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         match self.inode(ino) {
             Ok(inode) => {
-                let handle = self.streams.add(Stream::new(inode));
-                reply.opened(FileHandle(handle), FopenFlags::empty());
+                let stream = Stream::new(inode, self.nodes.listing(ino.0));
+                reply.opened(FileHandle(self.streams.add(stream)), self.dir_flags());
             }
             Err(e) => reply.error(convert::errno(e)),
         }

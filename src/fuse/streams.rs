@@ -8,22 +8,20 @@ use fuser::{FileHandle, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 use crate::errno::Errno;
 use crate::fuse::convert;
 use crate::fuse::handles::Stream;
+use crate::fuse::listing::{DOTS, Placed, behind};
 use crate::fuse::server::{Answer, Server};
 use crate::meta::FileType;
 use crate::overlay::read::Listed;
 
-/// Offsets: 0 is the start, 1 behind `.`, 2 behind `..`, then one more for each entry.
-const DOTS: u64 = 2;
-
 impl Server {
-    /// The stream behind a handle and what it lists from `offset` on.
-    fn listing(&self, fh: FileHandle, offset: u64) -> Answer<(Arc<Stream>, Arc<Vec<Listed>>)> {
+    /// The stream behind a handle and the entries of its directory.
+    fn listing(&self, fh: FileHandle, offset: u64) -> Answer<(Arc<Stream>, Arc<Vec<Placed>>)> {
         let stream = self.streams.get(fh.0).ok_or(Errno::EBADF)?;
-        let listing = stream.listing(offset == 0, || -> Answer<Vec<Listed>> {
+        let entries = stream.entries(offset == 0, || -> Answer<Vec<Listed>> {
             let _tree = self.core.read();
             Ok(self.core.list(&stream.inode)?)
         })?;
-        Ok((stream, listing))
+        Ok((stream, entries))
     }
 
     /// The inode numbers of `.` and `..`.
@@ -42,7 +40,7 @@ impl Server {
         offset: u64,
         reply: &mut ReplyDirectory,
     ) -> Answer<()> {
-        let (stream, listing) = self.listing(fh, offset)?;
+        let (stream, entries) = self.listing(fh, offset)?;
         let mut at = offset;
         if at < DOTS {
             for (name, ino) in self.dots(&stream)?.into_iter().skip(at as usize) {
@@ -52,11 +50,10 @@ impl Server {
                 }
             }
         }
-        for entry in rest(&listing, at) {
-            at += 1;
+        for Placed { offset, entry } in behind(&entries, at) {
             let (ino, file_type) = self.listed(&stream, entry);
             let kind = convert::kind(file_type.unwrap_or(FileType::Regular));
-            if reply.add(INodeNo(ino), at, kind, entry.name.as_os_str()) {
+            if reply.add(INodeNo(ino), *offset, kind, entry.name.as_os_str()) {
                 break;
             }
         }
@@ -80,7 +77,7 @@ impl Server {
         offset: u64,
         reply: &mut ReplyDirectoryPlus,
     ) -> Answer<()> {
-        let (stream, listing) = self.listing(fh, offset)?;
+        let (stream, entries) = self.listing(fh, offset)?;
         let mut at = offset;
         if at < DOTS {
             for (name, ino) in self.dots(&stream)?.into_iter().skip(at as usize) {
@@ -92,9 +89,8 @@ impl Server {
                 }
             }
         }
-        for entry in rest(&listing, at) {
-            at += 1;
-            if self.add_entry(reply, at, &stream, entry) {
+        for Placed { offset, entry } in behind(&entries, at) {
+            if self.add_entry(reply, *offset, &stream, entry) {
                 break;
             }
         }
@@ -159,10 +155,4 @@ impl Server {
         let time = self.attr_time(attr.ino.0, attr.ino.0);
         reply.add(attr.ino, at, name, &time, attr, fuser::Generation(0))
     }
-}
-
-/// The entries behind an offset.
-fn rest(listing: &[Listed], offset: u64) -> &[Listed] {
-    let index = usize::try_from(offset.saturating_sub(DOTS)).unwrap_or(usize::MAX);
-    listing.get(index..).unwrap_or_default()
 }

@@ -9,6 +9,7 @@ use crate::error::LayerId;
 use crate::meta::{InodeFlags, Metadata, Timestamp};
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::{Inode, Lower, Place as InodePlace};
+use crate::overlay::watch::Copied;
 use crate::path::Name;
 use crate::rules::copy_up::{self, Data};
 use crate::rules::index::{self, Linked, Relative, nlink_value};
@@ -257,8 +258,15 @@ impl<'a> Build<'a> {
 
     pub(crate) fn impure_effect(&mut self, inode: &Arc<Inode>, step: usize) {
         self.impure.insert(inode.id);
-        let inode = inode.clone();
-        self.then(step, move |_| inode.update(|s| s.impure = true));
+        let (inode, watchers) = (inode.clone(), self.core.watchers.clone());
+        self.then(step, move |_| {
+            inode.update(|s| s.impure = true);
+            // Names that cannot be looked up are listed no longer (rule R110).
+            watchers.copied_up(Copied {
+                id: inode.id,
+                relists: false,
+            });
+        });
     }
 
     /// Appends the copy-up of one object: `to` its place in the upper directory of `parent`, or into the
@@ -372,6 +380,8 @@ impl<'a> Build<'a> {
         let metacopy = inode.file_type.is_file() && data == Data::Attributes;
         self.metacopy.insert(inode.id, metacopy);
         let (copied, watchers) = (inode.clone(), core.watchers.clone());
+        // One name of several lost the others' number.
+        let relists = !meta.is_dir() && meta.nlink > 1 && !indexed;
         self.then(planned.publish, move |bound| {
             let node = bound.get(object.0).cloned().flatten();
             copied.update(|s| {
@@ -385,7 +395,10 @@ impl<'a> Build<'a> {
             if !into_index {
                 copied.set_in_upper();
             }
-            watchers.copied_up(copied.id);
+            watchers.copied_up(Copied {
+                id: copied.id,
+                relists,
+            });
         });
         Ok(object)
     }

@@ -149,4 +149,9 @@ impl File {
         let real = self.real()?;
         Ok(real.file.metadata().in_layer(real.layer)?.size)
     }
+
+    /// Whether the layer has it as a file of the kernel's.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.real().is_ok_and(|real| real.file.as_fd().is_some())
+    }
 }

@@ -6,6 +6,7 @@ use crate::error::LayerId;
 use crate::overlay::build::{Build, Segment};
 use crate::overlay::core::{InLayer, Res};
 use crate::overlay::inode::Inode;
+use crate::overlay::watch::Copied;
 use crate::rules::copy_up::{self, Data, PromoteFacts};
 use crate::rules::plan::Obj;
 use crate::rules::xattr;
@@ -75,7 +76,10 @@ impl Build<'_> {
         let (inode, watchers) = (inode.clone(), self.core.watchers.clone());
         self.then(planned.publish, move |_| {
             inode.update(|s| (s.metacopy, s.digest) = (false, None));
-            watchers.copied_up(inode.id);
+            watchers.copied_up(Copied {
+                id: inode.id,
+                relists: false,
+            });
         });
         Ok(())
     }
