@@ -139,8 +139,8 @@ impl<'a> Again<'a> {
         let found = Found::new(FindingKind::OriginUncovered, LayerId::Upper, &user.path);
         let found = found.other(shown);
         self.out.add(match FixBuilder::set_free(user) {
-            Some(fix) => found.chooses("each of the two names shows its own file", fix),
-            None => found.no_remedy("its data have another size than it shows"),
+            Ok(fix) => found.chooses("each of the two names shows its own file", fix),
+            Err(why) => found.no_remedy(why),
         });
     }
 

@@ -145,28 +145,33 @@ impl FixBuilder {
     }
 
     /// Makes an upper file one of its own, no longer the kernel's inode of its origin: without the origin,
-    /// and a metadata-only copy with its data; `None` if it would then show other data.
-    pub(super) fn set_free(user: &OriginUser) -> Option<Fix> {
+    /// and a metadata-only copy with its data; an error is why there is no such repair.
+    pub(super) fn set_free(user: &OriginUser) -> Result<Fix, &'static str> {
+        if user.indexed {
+            return Err("the index says what its origin is");
+        }
         let mut fix = FixBuilder::new();
         let object = fix.object(LayerId::Upper, &user.path, &user.node);
         if let Some((layer, data)) = &user.data {
-            let (shown, below) = (user.node.metadata().ok()?, data.metadata().ok()?);
-            if shown.size != below.size {
-                return None;
+            let unreadable = |_| "it cannot be read";
+            let shown = user.node.metadata().map_err(unreadable)?;
+            let size = data.metadata().map_err(unreadable)?.size;
+            if shown.size != size {
+                return Err("its data have another size than it shows");
             }
             let from = fix.object(*layer, &user.path, data);
             let copy = Step::CopyData {
                 from,
                 to: object,
-                size: below.size,
+                size,
                 keep_size: false,
                 data_bytes: None,
             };
             fix.plan.push(Role::Neutral, copy);
             fix.plan.push(Role::Neutral, Step::Sync { object });
             // What writing takes away.
-            let capability = XattrName::new(CAPABILITY).ok()?;
-            if let Some(value) = user.node.xattr(&capability).ok()? {
+            let capability = XattrName::new(CAPABILITY).map_err(|_| "it cannot be read")?;
+            if let Some(value) = user.node.xattr(&capability).map_err(unreadable)? {
                 let step = Step::SetXattr {
                     object,
                     name: capability,
@@ -184,7 +189,7 @@ impl FixBuilder {
             fix.keep_times(object, &user.node);
         }
         fix.set(object, OverlayAttr::Origin, None);
-        Some(fix.build())
+        Ok(fix.build())
     }
 
     /// Removes one overlay attribute of an upper object.

@@ -406,13 +406,14 @@ impl Walker<'_> {
         data: Option<(LayerId, NodeRef)>,
         recorded: bool,
     ) -> bool {
+        let indexed = index_ino == Some(object.meta.ino);
         let user = OriginUser {
             ino: object.meta.ino,
             path: self.path_of(object.name),
             node: object.node.clone(),
             data,
+            indexed,
         };
-        let indexed = index_ino == Some(object.meta.ino);
         let kind = if index_ino.is_some() && !indexed {
             FindingKind::IndexSplit
         } else if lower.meta.nlink != 1 && !indexed {
@@ -437,8 +438,8 @@ impl Walker<'_> {
             found = found.other(&first.path);
         }
         self.out.add(match FixBuilder::set_free(&user) {
-            Some(fix) => found.keeps(fix),
-            None => found.no_remedy("its data have another size than it shows"),
+            Ok(fix) => found.keeps(fix),
+            Err(why) => found.no_remedy(why),
         });
         kind == FindingKind::OriginDuplicate
     }

@@ -37,6 +37,8 @@ pub(super) struct OriginUser {
     pub(super) node: NodeRef,
     /// Of a metadata-only copy, the lower file that holds its data.
     pub(super) data: Option<(LayerId, NodeRef)>,
+    /// The index has an entry for it, which is the same file and says what its origin is.
+    pub(super) indexed: bool,
 }
 
 /// A redirected directory.

@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
-use layerstack::testing::{LayerSpec, NodeSpec};
+use layerstack::check::Consent;
+use layerstack::testing::snapshot::TimeCompare;
+use layerstack::testing::{Compare, LayerSpec, NodeSpec, SnapshotOptions, TreeSnapshot};
 
 use crate::hints::{IMPURE, ORIGIN, get, set, unset};
-use crate::scene::{Disk, on_disk};
+use crate::scene::{Disk, on_disk, same_view};
 
 const NLINK: &str = "trusted.overlay.nlink";
 const UPPER: &str = "trusted.overlay.upper";
@@ -27,8 +30,6 @@ fn indexed(test: impl FnOnce(&mut Disk) + Send) {
             fs::write(at.join("a"), "changed").unwrap();
             fs::write(at.join("q"), "changed too").unwrap();
         });
-        // The engine's view is taken without the index: the other names show the lower file.
-        disk.kernel_differs = true;
         disk.heals(&[], &[]);
         test(disk);
     });
@@ -270,4 +271,56 @@ fn a_mark_is_needed_only_where_the_index_makes_one_inode() {
         unset(&disk.upper, IMPURE);
         disk.heals(&["impure-missing upper:/"], &[]);
     });
+}
+
+/// What a repair keeps is what the kernel shows; a mount removes some entries by itself.
+#[test]
+fn repairs_keep_what_the_kernel_shows_without_them() {
+    type Damage = fn(&Disk);
+    let damages: [(&str, Damage); 5] = [
+        ("missing", |d| fs::remove_file(entry(d, "a")).unwrap()),
+        ("split", |d| {
+            let origin = get(&d.upper.join("a"), ORIGIN);
+            fs::write(d.upper.join("copy"), "a copy").unwrap();
+            set(&d.upper.join("copy"), ORIGIN, &origin);
+        }),
+        ("of another origin", |d| {
+            let q = get(&d.upper.join("q"), ORIGIN);
+            set(&entry(d, "a"), ORIGIN, &q);
+        }),
+        ("stale", |d| {
+            for name in ["a", "b", "c"] {
+                fs::remove_file(d.lowers[0].join(name)).unwrap();
+            }
+        }),
+        ("orphan", |d| {
+            let entry = entry(d, "a");
+            fs::remove_file(d.upper.join("a")).unwrap();
+            set(&entry, NLINK, b"U-1");
+        }),
+    ];
+    for (name, damage) in damages {
+        let shown = |repair: bool| {
+            let view = Mutex::new(TreeSnapshot::default());
+            indexed(|disk| {
+                damage(disk);
+                if repair {
+                    let report = disk.checker().run();
+                    let done = report.repair(Consent::Keep).apply().unwrap();
+                    assert!(done.repaired > 0, "{name}: {report}");
+                }
+                let options = SnapshotOptions::merged();
+                *view.lock().unwrap() =
+                    disk.kernel(|at| TreeSnapshot::of_dir(at, &options).unwrap());
+            });
+            view.into_inner().unwrap()
+        };
+        // The two runs are not of one time.
+        let rules = Compare {
+            mtime: TimeCompare::Ignore,
+            ..same_view()
+        };
+        let differences = shown(false).diff_text(&shown(true), &rules, 20);
+        assert_eq!(differences, None, "{name}");
+    }
 }

@@ -382,3 +382,8 @@ fn what_is_damaged_is_repaired() {
 fn what_is_damaged_is_repaired_with_all_features() {
     campaign(&["index=on", "metacopy=on", "redirect_dir=on"]);
 }
+
+#[test]
+fn what_is_damaged_is_repaired_with_nfs_export() {
+    campaign(&["nfs_export=on"]);
+}
