@@ -473,7 +473,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Copies extended attributes as copy-up does (rule R224).
+    /// Copies extended attributes as copy-up does (rule R224). An upper that cannot even store overlay
+    /// attributes is taken to have none at all, and nothing is asked of it.
     fn copy_xattrs(
         &self,
         upper: &dyn UpperBackend,
@@ -493,7 +494,9 @@ impl<'a> Run<'a> {
                 Err(e) => return Err(e).in_layer(layer),
             };
             match upper.set_xattr(target, AttrKey::Raw(name), Some(&value), XattrMode::Set) {
-                Err(e) if e.errno() == Errno::EOPNOTSUPP && !xattr::must_copy(name) => {}
+                Err(e)
+                    if e.errno() == Errno::EOPNOTSUPP
+                        && (!xattr::must_copy(name) || !self.core.stores_overlay_attrs()) => {}
                 answer => answer.in_layer(LayerId::Upper)?,
             }
         }

@@ -182,6 +182,22 @@ mod tests {
     }
 
     #[test]
+    fn r224_what_protects_must_be_copied() {
+        let must = |name: &str| must_copy(&XattrName::new(name).unwrap());
+        for name in [
+            "security.capability",
+            "security.x",
+            "system.posix_acl_access",
+            "system.posix_acl_default",
+        ] {
+            assert!(must(name), "{name}");
+        }
+        for name in ["user.a", "trusted.t", "system.other", "securityx.y"] {
+            assert!(!must(name), "{name}");
+        }
+    }
+
+    #[test]
     fn r275_to_r281_names() {
         use XattrNamespace::{Trusted, User};
         let rows: &[(&str, XattrNamespace, Option<&str>)] = &[

@@ -62,6 +62,37 @@ fn r033_what_needs_opaque_is_eio() {
         .run();
 }
 
+/// A filesystem without any attributes gets none, and is not asked. (One that takes some must take access lists
+/// and `security.`: table in `rules::xattr`.)
+#[test]
+fn r224_where_nothing_can_be_stored_nothing_is() {
+    let acl: Vec<u8> = [
+        &[2, 0, 0, 0][..],
+        &[1, 0, 6, 0, 0xff, 0xff, 0xff, 0xff],
+        &[2, 0, 4, 0, 7, 0, 0, 0],
+        &[4, 0, 4, 0, 0xff, 0xff, 0xff, 0xff],
+        &[16, 0, 4, 0, 0xff, 0xff, 0xff, 0xff],
+        &[32, 0, 4, 0, 0xff, 0xff, 0xff, 0xff],
+    ]
+    .concat();
+    on_ramfs()
+        .lower(of([
+            (
+                "/user",
+                file("1").xattr("user.a", "v").xattr("trusted.t", "v"),
+            ),
+            ("/acl", file("2").xattr("system.posix_acl_access", &acl)),
+            ("/security", file("3").xattr("security.s", "v")),
+        ]))
+        .ok(append("/user", "+"))
+        .ok(append("/acl", "+"))
+        .ok(append("/security", "+"))
+        .xattrs("/user", &[])
+        .upper_is(&["- /acl", "- /security", "- /user"])
+        .reads("/acl", "2+")
+        .run();
+}
+
 #[test]
 fn r033_redirects_are_not_followed() {
     let redirect = dir().overlay(OverlayAttr::Redirect, "/b");

@@ -412,7 +412,7 @@ pub fn odd_names_are_found(reader: &dyn Reader) {
 ///
 /// `reader_conformance!(module, reader)`: `module` is the name of the module that holds the tests;
 /// `reader` is an expression, evaluated for each test, that gives a
-/// [`Reader`](crate::testing::conformance::reading::Reader).
+/// [`Reader`].
 #[macro_export]
 macro_rules! reader_conformance {
     (@tests ($reader:expr) $($case:ident)+) => {
