@@ -456,6 +456,8 @@ pub struct Campaign {
     pub matrix: bool,
     /// No two lowers are on one filesystem.
     pub distinct_lowers: bool,
+    /// Of the generator, unless `KERNEL_SEED` says another.
+    pub seed: Option<u64>,
     /// Stop after so many cases.
     pub cases: u64,
     /// Stop after this time.
@@ -479,6 +481,7 @@ impl Campaign {
             profile,
             matrix: false,
             distinct_lowers: false,
+            seed: None,
             cases: u64::MAX,
             time: Duration::from_secs(seconds),
             tidy: false,
@@ -489,7 +492,8 @@ impl Campaign {
     /// case at the first divergence. `KERNEL_SEED` repeats a run.
     pub fn run(&self, pair: Pair<'_>) -> Stats {
         let mounted = Mounted::new(&self.layout.kinds());
-        let seed = number_from_env("KERNEL_SEED").unwrap_or_else(rand_seed);
+        let seed = number_from_env("KERNEL_SEED").or(self.seed);
+        let seed = seed.unwrap_or_else(rand_seed);
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
@@ -600,7 +604,7 @@ fn number_from_env(key: &str) -> Option<u64> {
     std::env::var(key).ok()?.parse().ok()
 }
 
-fn rand_seed() -> u64 {
+pub fn rand_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::hash::RandomState::new().build_hasher().finish()
 }
