@@ -57,8 +57,12 @@ pub fn excuses(dirs: &Dirs, stack: &Stack) -> Excused {
         below.lowers.remove(0);
     }
     if excused.contains("redirect") {
-        // What shows in two places is copied up in one, or in both.
-        excused.extend(["origin-uncovered", "origin-duplicate"]);
+        // What shows in two places is copied up in one, or in both, or removed in one.
+        excused.extend([
+            "origin-uncovered",
+            "origin-duplicate",
+            "index-of-other-type",
+        ]);
     }
     if excused.contains("origin-missing") {
         // The kernel stores it when it looks a directory up, and does not count it as a copy before the

@@ -128,6 +128,15 @@ pub(super) fn zeroes(op: &Op) -> bool {
     )
 }
 
+/// Punching a hole where there is one is no change on btrfs; whether there is one, as in the layer that a file was
+/// copied from, depends on how its data were copied.
+pub(super) fn punches(op: &Op) -> bool {
+    let (Op::Allocate { mode, .. } | Op::HandleAllocate { mode, .. }) = op else {
+        return false;
+    };
+    *mode == AllocateMode::PunchHole
+}
+
 /// The library that speaks the protocol of `/dev/fuse` has no unnamed files.
 pub(super) fn makes_unnamed(op: &Op) -> bool {
     match op {

@@ -16,8 +16,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use super::checker;
 use super::freedoms::{
     any_name, any_set_id, cut_short, drop_hints, is_ambiguous, is_indexed, is_refused_first,
-    is_stale_rename, is_stuck, makes_unnamed, plain_errno, stale_mode, touched_dir, two_inodes,
-    untouched, zeroes,
+    is_stale_rename, is_stuck, makes_unnamed, plain_errno, punches, stale_mode, touched_dir,
+    two_inodes, untouched, zeroes,
 };
 use super::fs::{Fs, Mounted};
 use super::index::IndexEntry;
@@ -513,6 +513,9 @@ impl Campaign {
             }
             if self.layout.upper == Fs::Tmpfs {
                 case.ops.retain(|op| !zeroes(op));
+            }
+            if self.layout.upper == Fs::Btrfs {
+                case.ops.retain(|op| !punches(op));
             }
             if self.rules.left_without_handles {
                 // Two names of one file are not known to be one: copying empties it, and its link
