@@ -14,6 +14,7 @@ use layerstack::{
 };
 
 use crate::kmsg::quiet;
+use crate::support::freedoms::cut_short;
 use crate::support::fs::{Fs, Mounted, Workspace, require_fs};
 use crate::support::mount::{OverlayConfig, OverlayMount};
 use crate::support::namespace::in_mount_namespace;
@@ -279,8 +280,12 @@ impl Disk {
         });
         // With the index too, where the options ask for one.
         let ours = self.snapshot(&self.work, overlay_options(&self.options));
-        let differences = kernels.unwrap().diff_text(&ours, &same_view(), 20);
-        assert_eq!(differences, None, "kernel and engine differ");
+        let mut differences = kernels.unwrap().diff(&ours, &same_view());
+        cut_short(&mut differences);
+        assert!(
+            differences.is_empty(),
+            "kernel and engine differ: {differences:#?}"
+        );
     }
 
     /// What the engine shows with this work directory.

@@ -209,7 +209,7 @@ pub(super) fn is_ambiguous(tree: &TreeSnapshot) -> bool {
 
 /// In a directory that reading has marked impure, a name that cannot be looked up can end the kernel's
 /// listing with its errno; the rest of the names is then missing (rule R110).
-pub(super) fn cut_short(differences: &mut Vec<Difference>) {
+pub fn cut_short(differences: &mut Vec<Difference>) {
     let cut: Vec<PathBuf> = differences
         .iter()
         .filter(|d| d.what == "error of listing" && d.right == "none")

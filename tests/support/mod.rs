@@ -14,7 +14,7 @@
 
 pub mod checker;
 pub mod child;
-mod freedoms;
+pub mod freedoms;
 pub mod fs;
 pub mod index;
 pub mod matrix;
