@@ -1,11 +1,14 @@
 //! A server that is killed while programs work on its mount.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use layerstack::testing::{Compare, TreeSnapshot};
 use layerstack::{DirLayer, LayerStack, Overlay, XattrNamespace};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 use crate::served::{Served, require, times};
 use crate::site::{Site, sh};
@@ -14,6 +17,9 @@ use crate::support::namespace::in_mount_namespace;
 
 /// Kills of a short run.
 const KILLS: usize = 6;
+
+/// A worker that was killed has ended after so long.
+const END_MAX: Duration = Duration::from_secs(30);
 
 /// A bit of everything, until the mount is gone.
 const WORK: &str = "
@@ -33,6 +39,33 @@ fn fill(lower: &Path) {
          done
          head -c 4M /dev/urandom > tree/large",
     );
+}
+
+/// Whether a process of the group still runs; whoever adopts one that has ended may leave it a zombie.
+fn runs(group: Pid) -> bool {
+    let of_group = |stat: String| {
+        // `1234 (name) S 1 1234 ...`: state, parent, group.
+        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        matches!(fields[..], [state, _, own, ..]
+            if own == group.to_string() && !matches!(state, "Z" | "X"))
+    };
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("stat")).ok())
+        .any(of_group)
+}
+
+/// Ends a worker with all that it started: where data are passed through, a program writes on without the server.
+fn end(worker: &mut Child) {
+    let group = Pid::from_raw(i32::try_from(worker.id()).unwrap());
+    let begun = Instant::now();
+    while runs(group) {
+        let _ = killpg(group, Signal::SIGKILL);
+        assert!(begun.elapsed() < END_MAX, "a worker does not end");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    worker.wait().unwrap();
 }
 
 /// The crate and the kernel show the same of what the killed server left.
@@ -69,16 +102,14 @@ fn a_killed_server_leaves_sound_directories() {
                     let mut command = Command::new("sh");
                     command.args(["-c", WORK]).current_dir(&site.mount);
                     command.stderr(Stdio::null()).stdout(Stdio::null());
+                    command.process_group(0);
                     command.spawn().unwrap()
                 })
                 .collect();
             // At another moment each time, from just begun to well on the way.
             std::thread::sleep(Duration::from_millis(40 + (n as u64 * 397) % 900));
             served.kill();
-            for worker in &mut workers {
-                worker.kill().unwrap();
-                worker.wait().unwrap();
-            }
+            workers.iter_mut().for_each(end);
             judge(&site);
         }
         let after = TreeSnapshot::of_dir(&site.lowers[0], &options).unwrap();
