@@ -269,7 +269,7 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
         *ends.0.entry(op.name()).or_default().entry(end).or_default() += 1;
         let a = a.map_err(|e| plain_errno(op, e, rules));
         let b = b.map_err(|e| plain_errno(op, e, rules));
-        let a = match rules.right_in_memory {
+        let a = match rules.right_in_memory || rules.right_is_fuse {
             true => untouched(a, &b, stack.started),
             false => a,
         };
@@ -389,7 +389,7 @@ fn compare_trees(
         let metacopy = stack.options.iter().any(|option| option == "metacopy=on");
         differences.retain(|d| !(metacopy && two_inodes(d)));
     }
-    if rules.right_in_memory {
+    if rules.right_in_memory || rules.right_is_fuse {
         differences.retain(|d| !touched_dir(d, &c));
     }
     if rules.left_without_handles {
@@ -397,7 +397,7 @@ fn compare_trees(
     }
     report("merged trees differ", &differences)?;
     let mut differences = a.diff(&b, &rules.upper);
-    if rules.right_in_memory {
+    if rules.right_in_memory || rules.right_is_fuse {
         differences.retain(|d| !touched_dir(d, &a));
     }
     if rules.left_without_handles {
