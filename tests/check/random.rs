@@ -378,7 +378,9 @@ fn what_is_damaged_is_repaired() {
     campaign(&[]);
 }
 
+/// Once a copied file with an index entry was gone after the repair (`KERNEL_SEED=287875584`).
 #[test]
+#[ignore = "fails in some runs: docs/testing.md, Known and open"]
 fn what_is_damaged_is_repaired_with_all_features() {
     campaign(&["index=on", "metacopy=on", "redirect_dir=on"]);
 }
