@@ -13,6 +13,8 @@ mod support;
 
 #[path = "check/attributes.rs"]
 mod attributes;
+#[path = "check/export.rs"]
+mod export;
 #[path = "check/hints.rs"]
 mod hints;
 #[path = "check/hostile.rs"]

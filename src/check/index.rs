@@ -26,6 +26,8 @@ struct Read {
     node: Option<NodeRef>,
     facts: Entry,
     key: Option<ObjectKey>,
+    /// Of the upper directory that the entry of a directory names, the inode number.
+    upper_ino: Option<u64>,
 }
 
 /// The entries of an index, read before the tree is walked and judged after it.
@@ -88,12 +90,30 @@ impl Index {
     pub(super) fn judge(&mut self, cx: &Context, out: &mut Findings, seen: &Seen) {
         let Some(dir) = &cx.index else { return };
         for read in &mut self.entries {
-            if let (Some(key), Target::Found { visible, .. }) = (read.key, &mut read.facts.target) {
-                *visible = seen.indexed.get(&key).map_or(0, |i| i.visible);
-            }
+            read.count(seen);
             if let Some(kind) = judge(&read.facts) {
                 out.add(found(cx, dir, read, kind));
             }
+        }
+    }
+}
+
+impl Read {
+    /// Adds what the walk has seen of the lower object.
+    fn count(&mut self, seen: &Seen) {
+        let Some(of_lower) = self.key.and_then(|key| seen.indexed.get(&key)) else {
+            return;
+        };
+        if let Target::Found {
+            visible, copies, ..
+        } = &mut self.facts.target
+        {
+            *visible = of_lower.visible;
+            *copies = of_lower.copies.len() as u64;
+        }
+        if let (UpperDir::Found { merges, .. }, Some(ino)) = (&mut self.facts.upper, self.upper_ino)
+        {
+            *merges = of_lower.copies.contains(&ino);
         }
     }
 }
@@ -113,6 +133,7 @@ fn entry(cx: &Context, name: Name, held: Held, handle: Vec<u8>) -> Result<Read> 
                 file_type: lower.meta.file_type,
                 nlink: lower.meta.nlink,
                 visible: 0,
+                copies: 0,
             };
             (target, Some(lower.key))
         }
@@ -126,11 +147,11 @@ fn entry(cx: &Context, name: Name, held: Held, handle: Vec<u8>) -> Result<Read> 
         None => Ok(None),
     };
     let file_type = meta.as_ref().map(|m| m.file_type);
-    let upper = match (&node, file_type) {
+    let (upper, upper_ino) = match (&node, file_type) {
         (Some(node), Some(FileType::Directory)) if cx.features.nfs_export => {
             upper_directory(cx, node)?
         }
-        _ => UpperDir::Unknown,
+        _ => (UpperDir::Unknown, None),
     };
     let facts = Entry {
         file_type,
@@ -146,22 +167,32 @@ fn entry(cx: &Context, name: Name, held: Held, handle: Vec<u8>) -> Result<Read> 
         node,
         facts,
         key,
+        upper_ino,
     })
 }
 
-/// The upper directory that an entry for a directory names.
-fn upper_directory(cx: &Context, node: &NodeRef) -> Result<UpperDir> {
-    let Some(value) = node.overlay_attr(OverlayAttr::Upper)? else {
-        return Ok(UpperDir::Absent);
-    };
+/// The upper directory that an entry for a directory names, and its inode number.
+fn upper_directory(cx: &Context, node: &NodeRef) -> Result<(UpperDir, Option<u64>)> {
+    let value = node.overlay_attr(OverlayAttr::Upper)?.unwrap_or_default();
+    if !matches!(origin::decode(&value), Decoded::Known(_)) {
+        return Ok((UpperDir::Absent, None));
+    }
     if !cx.decodes(LayerId::Upper) {
-        return Ok(UpperDir::Unknown);
+        return Ok((UpperDir::Unknown, None));
     }
     let found = cx.core.handles().decode_upper(&value);
-    Ok(match found.map_err(|fail| fail.errno)? {
-        Some(found) => UpperDir::Records(found.overlay_attr(OverlayAttr::Origin)?),
-        None => UpperDir::Gone,
-    })
+    let Some(found) = found.map_err(|fail| fail.errno)? else {
+        return Ok((UpperDir::Gone, None));
+    };
+    let meta = found.metadata()?;
+    if !meta.is_dir() {
+        return Ok((UpperDir::OtherType, None));
+    }
+    let upper = UpperDir::Found {
+        origin: found.overlay_attr(OverlayAttr::Origin)?,
+        merges: false,
+    };
+    Ok((upper, Some(meta.ino)))
 }
 
 fn found(cx: &Context, dir: &NodeRef, read: &Read, kind: FindingKind) -> Found {
@@ -175,15 +206,17 @@ fn found(cx: &Context, dir: &NodeRef, read: &Read, kind: FindingKind) -> Found {
         fix.set(object, attr, Some(value));
         fix.build()
     };
-    let visible = match facts.target {
-        Target::Found { visible, .. } => visible,
-        Target::Unknown | Target::Gone => 0,
+    let (visible, copies) = match facts.target {
+        Target::Found {
+            visible, copies, ..
+        } => (visible, copies),
+        Target::Unknown | Target::Gone => (0, 0),
     };
     let remove = || {
         let subdirectory = read.node.as_ref().filter(|_| is_dir);
         // As the mount does, except for what still shows, which a whiteout would make unusable.
         let leave_whiteout =
-            cx.features.nfs_export && kind == FindingKind::IndexOrphan && visible == 0;
+            cx.features.nfs_export && kind == FindingKind::IndexOrphan && visible + copies == 0;
         work::remove_all(
             (dir, Path::new(PATH)),
             &read.name,
@@ -204,8 +237,13 @@ fn found(cx: &Context, dir: &NodeRef, read: &Read, kind: FindingKind) -> Found {
         (FindingKind::IndexWithoutOrigin, Some(node)) if !is_dir => {
             found.keeps(set(node, OverlayAttr::Origin, &facts.name))
         }
-        (FindingKind::IndexOfOtherType | FindingKind::IndexWithoutOrigin, _) => match remove() {
-            Some(fix) => found.chooses("the lower object shows", fix),
+        (
+            FindingKind::IndexOfOtherType
+            | FindingKind::IndexElsewhere
+            | FindingKind::IndexWithoutOrigin,
+            _,
+        ) => match remove() {
+            Some(fix) => found.chooses("the lower object shows where it is found", fix),
             None => found.no_remedy("there is too much in it"),
         },
         _ => match remove() {

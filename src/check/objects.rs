@@ -6,13 +6,13 @@ use super::context::{LowerObject, ObjectKey, compare};
 use super::finding::Found;
 use super::fix::FixBuilder;
 use super::seen::{OriginUser, RedirectUser};
-use super::walk::{Here, LayerDir, Object, Walker};
+use super::walk::{Here, LayerDir, Object, Shown, Walker};
 use crate::backend::{NodeRef, RemoveKind};
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::FileType;
 use crate::overlay::core::Fail;
-use crate::overlay::inode::State;
+use crate::overlay::inode::{Lower, State};
 use crate::rules::check::attrs::{self, Class, Place};
 use crate::rules::check::hints;
 use crate::rules::check::kind::FindingKind;
@@ -296,17 +296,17 @@ impl Walker<'_> {
             indexed: index_ino == Some(object.meta.ino),
         };
         self.meaningless(object.layer.id, &path, object.node, (&attrs, place));
-        self.count_indexed(object);
         if attrs.get(OverlayAttr::Metacopy).is_some() && object.meta.is_file() {
             self.metacopy(here, object, origin, index_ino)
         } else {
-            origin.is_some_and(|value| self.upper_origin(object, value, index_ino))
+            self.count_lower(here.shown, object);
+            origin.is_some_and(|value| self.upper_origin(here, object, value, index_ino))
         }
     }
 
     /// Counts the names that show a lower object which the index has an entry for.
-    pub(super) fn count_indexed(&mut self, object: &Object<'_>) {
-        if object.layer.id == LayerId::Upper {
+    pub(super) fn count_lower(&mut self, shown: Shown, object: &Object<'_>) {
+        if object.layer.id == LayerId::Upper || shown != Shown::All {
             return;
         }
         let key = ObjectKey {
@@ -315,6 +315,23 @@ impl Walker<'_> {
         };
         if let Some(indexed) = self.seen.indexed.get_mut(&key) {
             indexed.visible += 1;
+        }
+    }
+
+    /// Counts the upper directories that merge with a lower one which the index has an entry for.
+    pub(super) fn count_merged(&mut self, shown: Shown, object: &Object<'_>, lower: &Lower) {
+        if self.seen.indexed.is_empty() || shown != Shown::All {
+            return;
+        }
+        let Ok(meta) = lower.node.metadata() else {
+            return;
+        };
+        let key = ObjectKey {
+            fs: self.cx.core.fs_of(LayerId::Lower(lower.layer)),
+            ino: meta.ino,
+        };
+        if let Some(indexed) = self.seen.indexed.get_mut(&key) {
+            indexed.copies.insert(object.meta.ino);
         }
     }
 
@@ -336,7 +353,9 @@ impl Walker<'_> {
                 return false;
             }
         };
+        let mut shown = here.shown;
         if self.cx.is_refused(here.inode, object.name) {
+            shown = Shown::Nothing;
             let found = Found::new(FindingKind::MetacopyRefused, object.layer.id, &path);
             self.out
                 .add(found.no_remedy("a mount with metacopy=on shows it"));
@@ -353,6 +372,7 @@ impl Walker<'_> {
                 return false;
             }
         };
+        self.count_lower(shown, object);
         let Some(lower) = state.lowers.first() else {
             return false;
         };
@@ -382,10 +402,19 @@ impl Walker<'_> {
             },
             meta,
         };
+        if origin.is_some() {
+            self.count_copy(shown, object, &lower);
+        }
         self.shares(object, &lower, index_ino, Some(data), origin.is_some()) && origin.is_some()
     }
 
-    fn upper_origin(&mut self, object: &Object<'_>, value: &[u8], index_ino: Option<u64>) -> bool {
+    fn upper_origin(
+        &mut self,
+        here: &Here<'_>,
+        object: &Object<'_>,
+        value: &[u8],
+        index_ino: Option<u64>,
+    ) -> bool {
         let path = self.path_of(object.name);
         let (recorded, lower) = self.cx.recorded(value, object.meta.file_type);
         if let Some(kind) = hints::file(recorded) {
@@ -393,7 +422,18 @@ impl Walker<'_> {
             self.out
                 .add(Found::new(kind, LayerId::Upper, &path).keeps(fix));
         }
-        lower.is_some_and(|lower| self.shares(object, &lower, index_ino, None, true))
+        let Some(lower) = lower else { return false };
+        self.count_copy(here.shown, object, &lower);
+        self.shares(object, &lower, index_ino, None, true)
+    }
+
+    /// Counts an upper file that records a lower one which the index has an entry for.
+    fn count_copy(&mut self, shown: Shown, object: &Object<'_>, lower: &LowerObject) {
+        if shown != Shown::Nothing
+            && let Some(indexed) = self.seen.indexed.get_mut(&lower.key)
+        {
+            indexed.copies.insert(object.meta.ino);
+        }
     }
 
     /// An upper file that the kernel takes for one inode with a lower one; true if it does. `data`: what

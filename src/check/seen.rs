@@ -20,7 +20,7 @@ pub(super) struct Seen {
     pub(super) redirects: HashMap<ObjectKey, RedirectUser>,
     /// The paths of all redirected directories.
     pub(super) redirected: HashSet<PathBuf>,
-    /// Lower files that the index has entries for.
+    /// Lower objects that the index has entries for.
     pub(super) indexed: HashMap<ObjectKey, IndexedLower>,
     /// Inode numbers of index entries that lost their names.
     pub(super) lost_entries: HashSet<u64>,
@@ -49,9 +49,12 @@ pub(super) struct RedirectUser {
     pub(super) upper: Option<NodeRef>,
 }
 
-/// A lower file with an index entry.
+/// A lower object with an index entry.
 #[derive(Debug, Default)]
 pub(super) struct IndexedLower {
-    /// Names in the merged tree that show the lower file.
+    /// Names in the merged tree that show the lower object itself.
     pub(super) visible: u64,
+    /// Inode numbers of the upper objects in the tree that a lookup takes for its copies: files that
+    /// record it, directories that merge with it.
+    pub(super) copies: HashSet<u64>,
 }

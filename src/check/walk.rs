@@ -51,10 +51,21 @@ pub(super) struct LayerDir {
     pub(super) announces: bool,
 }
 
+/// What a mount with the user's options shows of a directory that was found with everything followed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Shown {
+    /// It refuses the directory, or one above.
+    Nothing,
+    /// What the upper holds: it does not merge the directory with the lower one, or one above.
+    Upper,
+    All,
+}
+
 /// A directory being judged.
 pub(super) struct Here<'a> {
     pub(super) inode: &'a Arc<Inode>,
     pub(super) state: &'a State,
+    pub(super) shown: Shown,
     pub(super) layers: Vec<LayerDir>,
 }
 
@@ -81,6 +92,7 @@ struct Child {
     name: Name,
     inode: Arc<Inode>,
     state: State,
+    shown: Shown,
 }
 
 struct Frame {
@@ -118,7 +130,7 @@ impl<'a> Walker<'a> {
     /// Judges the whole tree.
     pub(super) fn run(&mut self) {
         let root = self.cx.core.root().clone();
-        let children = self.directory(&root, &root.state());
+        let children = self.directory(&root, &root.state(), Shown::All);
         let mut frames = vec![Frame {
             children: children.into_iter(),
             parent_bytes: 0,
@@ -132,7 +144,7 @@ impl<'a> Walker<'a> {
             let parent_bytes = self.path.len();
             self.path.push(b'/');
             self.path.extend_from_slice(child.name.as_bytes());
-            let children = self.directory(&child.inode, &child.state);
+            let children = self.directory(&child.inode, &child.state, child.shown);
             frames.push(Frame {
                 children: children.into_iter(),
                 parent_bytes,
@@ -156,7 +168,7 @@ impl<'a> Walker<'a> {
         PathBuf::from(OsString::from_vec(path))
     }
 
-    fn directory(&mut self, inode: &Arc<Inode>, state: &State) -> Vec<Child> {
+    fn directory(&mut self, inode: &Arc<Inode>, state: &State, shown: Shown) -> Vec<Child> {
         self.seen.directories += 1;
         let layers = self.layer_dirs(state);
         let mut listed = Vec::new();
@@ -177,6 +189,7 @@ impl<'a> Walker<'a> {
         let here = Here {
             inode,
             state,
+            shown,
             layers,
         };
         let mut children = Vec::new();
@@ -324,25 +337,30 @@ impl<'a> Walker<'a> {
                 return None;
             }
         };
+        let mut shown = here.shown;
         if peeked.redirected && self.cx.is_refused(here.inode, object.name) {
+            shown = Shown::Nothing;
             let path = self.path_of(object.name);
             let found = Found::new(FindingKind::RedirectRefused, object.layer.id, path);
             self.out
                 .add(found.no_remedy("a mount that follows redirects shows it"));
         }
-        self.count_indexed(object);
         if object.layer.id == LayerId::Upper {
-            *copies |= self.upper_directory(object, &peeked.state);
+            *copies |= self.upper_directory(object, &peeked.state, &mut shown);
+        } else if self.cx.features.nfs_export {
+            self.count_lower(shown, object);
         }
         Some(Child {
             name: object.name.clone(),
             inode: peeked.inode,
             state: peeked.state,
+            shown,
         })
     }
 
-    /// Judges the origin of an upper directory; true if it shows a lower's inode number.
-    fn upper_directory(&mut self, object: &Object<'_>, state: &State) -> bool {
+    /// Judges the origin of an upper directory; true if it shows a lower's inode number. `shown` becomes
+    /// what a mount shows of it.
+    fn upper_directory(&mut self, object: &Object<'_>, state: &State, shown: &mut Shown) -> bool {
         let path = self.path_of(object.name);
         let value = match object.node.overlay_attr(OverlayAttr::Origin) {
             Ok(value) => value,
@@ -366,11 +384,24 @@ impl<'a> Walker<'a> {
             // Whiteouts may be in it: the mark stays, without saying more than is known.
             None => Vec::new(),
         };
+        // With nfs_export a mount merges only with what is recorded, or if nothing is (rule R270).
+        let verifies = self.cx.features.nfs_export;
         let recorded = match (&value, lower) {
             (None, _) => hints::Recorded::Absent,
-            (Some(value), Some(_)) => compare(value, &right),
+            (Some(value), Some(_)) => match compare(value, &right) {
+                hints::Recorded::Unknown if verifies => hints::Recorded::Another,
+                recorded => recorded,
+            },
             (Some(value), None) => self.cx.recorded(value, FileType::Directory).0,
         };
+        if let (true, Some(lower)) = (verifies, lower) {
+            match recorded {
+                hints::Recorded::Absent | hints::Recorded::Right => {
+                    self.count_merged(*shown, object, lower);
+                }
+                _ => *shown = Shown::Upper.min(*shown),
+            }
+        }
         let kind = hints::directory(lower.is_some(), recorded)
             .filter(|_| self.cx.core.stores_overlay_attrs());
         if let Some(kind) = kind {
@@ -382,8 +413,8 @@ impl<'a> Walker<'a> {
             let found = Found::new(kind, LayerId::Upper, &path);
             let at = fix.object(LayerId::Upper, path, object.node);
             fix.set(at, OverlayAttr::Origin, Some(&right));
-            let separates = self.cx.features.nfs_export && kind == FindingKind::OriginMismatch;
-            self.out.add(match separates {
+            let separates = lower.is_some() && kind != FindingKind::OriginMissing;
+            self.out.add(match verifies && separates {
                 true => found.chooses("the two directories merge", fix.build()),
                 false => found.keeps(fix.build()),
             });

@@ -242,7 +242,7 @@ impl Shared {
         let stored = upper
             .overlay_attr(OverlayAttr::Origin)
             .in_layer(LayerId::Upper)?;
-        index::verified(is_dir, recorded(stored.as_deref(), &handle))
+        index::verified(is_dir, stored.as_deref(), &handle)
             .map_err(|e| refused(e, "R271", LayerId::Upper, "its origin is another file"))
     }
 

@@ -155,15 +155,20 @@ pub(crate) fn verifies(features: Features, is_dir: bool, known: bool) -> bool {
     features.index && if is_dir { features.nfs_export } else { known }
 }
 
-/// What the comparison comes to. A directory that records nothing matches, as the kernel then stores
-/// what is found (rule R065).
+/// What the comparison of the stored origin with the handle of the lower comes to. A directory without
+/// any matches, as the kernel then stores what is found (rule R065); one with a value that says nothing
+/// does not.
 ///
 /// # Errors
 /// `ESTALE`: another file (rule R271).
-pub(crate) fn verified(is_dir: bool, recorded: Recorded) -> Result<Verified, Errno> {
-    match recorded {
-        Recorded::Same => Ok(Verified::Matches),
-        Recorded::Nothing if is_dir => Ok(Verified::Matches),
+pub(crate) fn verified(
+    is_dir: bool,
+    stored: Option<&[u8]>,
+    handle: &[u8],
+) -> Result<Verified, Errno> {
+    match (recorded(stored, handle), stored) {
+        (Recorded::Same, _) => Ok(Verified::Matches),
+        (_, None) if is_dir => Ok(Verified::Matches),
         _ if is_dir => Ok(Verified::Differs),
         _ => Err(Errno::ESTALE),
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -238,6 +238,23 @@ fn excused(report: &Report, paths: &mut BTreeSet<PathBuf>) {
     }
 }
 
+/// With all names in the upper of the files that these paths are.
+fn with_other_names(disk: &Disk, paths: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    let at = |path: &Path| disk.upper.join(path.strip_prefix("/").unwrap_or(path));
+    let file = |path: &Path| fs::symlink_metadata(path).ok().filter(|m| !m.is_dir());
+    let files: BTreeSet<u64> = paths
+        .iter()
+        .filter_map(|p| Some(file(&at(p))?.ino()))
+        .collect();
+    let names = entries(&disk.upper).into_iter();
+    let names = names.filter(|p| file(p).is_some_and(|m| files.contains(&m.ino())));
+    let shown = |p: PathBuf| Some(Path::new("/").join(p.strip_prefix(&disk.upper).ok()?));
+    names
+        .filter_map(shown)
+        .chain(paths.iter().cloned())
+        .collect()
+}
+
 fn kinds_left(report: &Report) -> BTreeSet<FindingKind> {
     report.findings().iter().map(|f| f.kind).collect()
 }
@@ -259,11 +276,13 @@ fn repair(disk: &Disk, log: &[String]) -> BTreeSet<FindingKind> {
     let mut kinds = BTreeSet::new();
     let before = disk.view();
     let mut paths = BTreeSet::new();
+    let mut others = BTreeSet::new();
     let mut rounds = 0;
     loop {
         let report = disk.checker().run();
         kinds.extend(report.findings().iter().map(|f| f.kind));
         excused(&report, &mut paths);
+        others.append(&mut with_other_names(disk, &paths));
         if left(&report).is_empty() {
             break;
         }
@@ -280,8 +299,9 @@ fn repair(disk: &Disk, log: &[String]) -> BTreeSet<FindingKind> {
     });
     paths.extend(unlisted.map(|(path, _)| path.clone()));
     for difference in before.diff(&after, &same_view()) {
-        // What could not be used may show now, and its listing be mended.
-        let failed = difference.left.starts_with("listed, but");
+        // What could not be used may show now, under all its names, and its listing be mended.
+        let failed = difference.left.starts_with("listed, but")
+            || (difference.left == "absent" && others.contains(&difference.path));
         let absent = difference.left == "absent" && difference.right.starts_with("listed, but");
         let excused = paths.iter().any(|p| difference.path.starts_with(p));
         let log = log.join("\n");

@@ -302,6 +302,24 @@ fn r270_a_directory_that_is_not_the_origin_is_not_merged() {
     });
 }
 
+/// A value that says nothing is not the right one. Where there is none, the right one is stored.
+#[test]
+fn r270_an_origin_that_says_nothing_does_not_match() {
+    at(|place| {
+        for (value, merges) in [(None, true), (Some(""), false), (Some("junk"), false)] {
+            fresh(place);
+            std::fs::write("l/d/old", "").unwrap();
+            std::fs::create_dir("u/d").unwrap();
+            if let Some(value) = value {
+                xattr::set("u/d", "trusted.overlay.origin", value.as_bytes()).unwrap();
+            }
+            let [kernel, ours] = ask(place, NFS, "d/old");
+            assert_eq!(kernel.is_ok(), merges, "{value:?}");
+            assert_eq!(ours, kernel, "{value:?}");
+        }
+    });
+}
+
 /// Two upper directories that lead to one lower: with verified origins the index tells.
 #[test]
 fn r169_with_nfs_export_a_second_redirect_is_eio() {

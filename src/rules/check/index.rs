@@ -17,6 +17,8 @@ pub(crate) enum Target {
         nlink: u64,
         /// Names in the merged tree that show it, not counting copied-up ones.
         visible: u64,
+        /// Upper objects in the merged tree that are taken for its copies.
+        copies: u64,
     },
 }
 
@@ -29,8 +31,15 @@ pub(crate) enum UpperDir {
     Absent,
     /// It is gone.
     Gone,
-    /// It is there and records this origin.
-    Records(Option<Vec<u8>>),
+    /// It is no directory.
+    OtherType,
+    /// It is there.
+    Found {
+        /// The origin that it records.
+        origin: Option<Vec<u8>>,
+        /// The merged tree shows the lower directory below it.
+        merges: bool,
+    },
 }
 
 /// An entry of the index whose name is valid.
@@ -57,18 +66,23 @@ pub(crate) fn judge(e: &Entry) -> Option<FindingKind> {
     }
 }
 
+/// Whether a lookup anywhere asks for the entry.
+fn is_asked(target: Target) -> bool {
+    matches!(target, Target::Found { visible, copies, .. } if visible > 0 || copies > 0)
+}
+
 /// A whiteout tells that all names of the object are gone (rule R265).
 fn whiteout(target: Target) -> Option<FindingKind> {
-    let shown = matches!(target, Target::Found { visible: 1.., .. });
-    shown.then_some(FindingKind::IndexOfOtherType)
+    is_asked(target).then_some(FindingKind::IndexOfOtherType)
 }
 
 fn directory(e: &Entry) -> Option<FindingKind> {
-    let origin = match &e.upper {
+    let (origin, merges) = match &e.upper {
         UpperDir::Absent => return Some(FindingKind::IndexStale),
         UpperDir::Gone => return Some(FindingKind::IndexOrphan),
-        UpperDir::Records(origin) => recorded(origin.as_deref(), &e.name),
-        UpperDir::Unknown => Recorded::Same,
+        UpperDir::OtherType => return Some(FindingKind::IndexWithoutOrigin),
+        UpperDir::Found { origin, merges } => (recorded(origin.as_deref(), &e.name), *merges),
+        UpperDir::Unknown => (Recorded::Same, true),
     };
     match (origin, e.target) {
         (Recorded::Nothing, _) => Some(FindingKind::IndexWithoutOrigin),
@@ -76,7 +90,9 @@ fn directory(e: &Entry) -> Option<FindingKind> {
         (Recorded::Same, Target::Found { file_type, .. }) if !file_type.is_dir() => {
             Some(FindingKind::IndexOfOtherType)
         }
-        (Recorded::Same, _) => None,
+        (Recorded::Same, target) => {
+            (is_asked(target) && !merges).then_some(FindingKind::IndexElsewhere)
+        }
     }
 }
 
@@ -100,8 +116,9 @@ fn file(e: &Entry, file_type: FileType) -> Option<FindingKind> {
     // One link of the upper file is the entry itself.
     let names = e.nlink.saturating_sub(1);
     match union {
-        // Of a file with one name no count is kept, and the kernel leaves its entry to the next mount.
-        _ if nlink == 1 => None,
+        // Of a file with one name no count is kept, and the kernel leaves its entry to the next mount,
+        // which takes it for one whose names are all gone.
+        _ if nlink == 1 => (names == 0 && is_asked(e.target)).then_some(FindingKind::IndexOrphan),
         None if names == 0 => Some(FindingKind::IndexOrphan),
         None => Some(FindingKind::NlinkMalformed),
         // Names of the lower file may lie where nobody sees them; all of them count.
@@ -149,6 +166,7 @@ mod tests {
                 file_type: FileType::Regular,
                 nlink: 2,
                 visible: 1,
+                copies: 1,
             },
             upper: UpperDir::Unknown,
         }
@@ -202,11 +220,26 @@ mod tests {
             file_type: FileType::Regular,
             nlink: 1,
             visible: 0,
+            copies: 1,
         };
-        assert_eq!(
-            with(&|e| (e.nlink, e.nlink_attr, e.target) = (1, None, one_name)),
-            None
-        );
+        assert_eq!(with(&|e| (e.nlink_attr, e.target) = (None, one_name)), None);
+        for (visible, copies, expected) in [
+            (0, 0, None),
+            (1, 0, Some(FindingKind::IndexOrphan)),
+            (0, 1, Some(FindingKind::IndexOrphan)),
+        ] {
+            let target = Target::Found {
+                file_type: FileType::Regular,
+                nlink: 1,
+                visible,
+                copies,
+            };
+            let found = with(&|e| (e.nlink, e.nlink_attr, e.target) = (1, None, target));
+            assert_eq!(found, expected, "{visible} names, {copies} copies");
+            let of_whiteout = expected.map(|_| FindingKind::IndexOfOtherType);
+            let found = with(&|e| (e.file_type, e.target) = (None, target));
+            assert_eq!(found, of_whiteout, "R272: {visible} names, {copies} copies");
+        }
         assert_eq!(
             with(&|e| e.file_type = None),
             Some(FindingKind::IndexOfOtherType),
@@ -227,17 +260,28 @@ mod tests {
                     file_type: FileType::Directory,
                     nlink: 2,
                     visible: 0,
+                    copies: 1,
                 },
                 upper,
                 ..entry()
             })
         };
         assert_eq!(of(UpperDir::Unknown), None);
-        assert_eq!(of(UpperDir::Records(Some(origin()))), None);
+        let found = |origin: Option<Vec<u8>>, merges| of(UpperDir::Found { origin, merges });
+        assert_eq!(found(Some(origin()), true), None);
+        assert_eq!(
+            found(Some(origin()), false),
+            Some(FindingKind::IndexElsewhere)
+        );
+        assert_eq!(found(None, true), Some(FindingKind::IndexWithoutOrigin));
         assert_eq!(of(UpperDir::Absent), Some(FindingKind::IndexStale));
         assert_eq!(of(UpperDir::Gone), Some(FindingKind::IndexOrphan));
         assert_eq!(
-            of(UpperDir::Records(Some(of_inode(9)))),
+            of(UpperDir::OtherType),
+            Some(FindingKind::IndexWithoutOrigin)
+        );
+        assert_eq!(
+            found(Some(of_inode(9)), true),
             Some(FindingKind::IndexMismatch)
         );
     }

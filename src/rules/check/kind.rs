@@ -124,6 +124,8 @@ kinds! {
         "No name is left of the file that an index entry stands for: a mount with an index removes it.";
     IndexOfOtherType "index-of-other-type" Error Some("R272"),
         "An index entry and the lower object that it stands for are of different types: lookups of that object fail.";
+    IndexElsewhere "index-elsewhere" Error Some("R169"),
+        "A lower directory shows elsewhere than in the upper directory that its index entry names: lookups of it fail.";
     IndexMissing "index-missing" Warning Some("R262"),
         "An upper file records a lower file of several names as origin, and the index has no entry that joins the names.";
     IndexSplit "index-split" Warning Some("R263"),

@@ -118,11 +118,15 @@ fn r270_r271_origins_are_verified() {
     assert_eq!(row(Features::DEFAULT), [false; 4]);
     assert_eq!(row(INDEX), [false, false, true, false]);
     assert_eq!(row(NFS), [true, true, true, false]);
-    use Recorded::{Nothing, Other, Same};
-    let row = |dir| [Same, Nothing, Other].map(|r| verified(dir, r));
+    let (own, other) = (handle(1), handle(2));
+    let row = |dir| {
+        let stored = [Some(&own[..]), None, Some(&[]), Some(b"junk"), Some(&other)];
+        stored.map(|stored| verified(dir, stored, &own))
+    };
     let (matches, stale) = (Ok(Verified::Matches), Err(Errno::ESTALE));
-    assert_eq!(row(true), [matches, matches, Ok(Verified::Differs)]);
-    assert_eq!(row(false), [matches, stale, stale]);
+    let differs = Ok(Verified::Differs);
+    assert_eq!(row(true), [matches, matches, differs, differs, differs]);
+    assert_eq!(row(false), [matches, stale, stale, stale, stale]);
 }
 
 #[test]
