@@ -142,7 +142,9 @@ impl DirNode {
     /// Opens this regular file, and tells what it was found to be, if it was looked at.
     ///
     /// First it is opened as a mere location, and only once that is known to be the file, for access. So
-    /// nothing else, such as a device put there meanwhile, is ever opened.
+    /// nothing else, such as a device put there meanwhile, is ever opened. Where the mount lets nobody open
+    /// devices, it is opened at once and looked at then: whatever else it may be (a fifo, another file of
+    /// the layer), opening it does not wait and changes nothing, and it is closed again.
     pub(super) fn open_fd(&self, access: Access) -> Result<(Arc<OwnedFd>, Option<Box<Statx>>)> {
         if let Location::Unnamed(fd) = self.location() {
             // Its owner may write it whatever its mode says.
@@ -154,6 +156,14 @@ impl DirNode {
             let fd = match place {
                 Place::Held(fd) => fd,
                 Place::Named(dir, name) => {
+                    if self.tree.nodev
+                        // An error may be of something else that has the name now.
+                        && let Ok(fd) = open_without_waiting(dir, name, flags)
+                    {
+                        let found = resolve::statx_fd(fd.as_fd())?;
+                        self.check_file(&found)?;
+                        return Ok((Arc::new(fd), Some(Box::new(found))));
+                    }
                     opened = resolve::open_path(dir, name).map_err(stale)?;
                     opened.as_fd()
                 }
@@ -194,6 +204,16 @@ impl DirNode {
         self.set_location(Location::Pinned(fd.into()));
         Ok(())
     }
+}
+
+fn open_without_waiting(
+    dir: BorrowedFd<'_>,
+    name: &Name,
+    flags: OFlags,
+) -> std::result::Result<OwnedFd, Sys> {
+    noatime(flags | NOT_WAITING, |flags| {
+        open_beneath(dir, name.as_bytes(), flags)
+    })
 }
 
 fn access_flags(access: Access) -> OFlags {

@@ -28,6 +28,7 @@ struct Root {
     fd: OwnedFd,
     found: Statx,
     fs_type: u64,
+    flags: StatVfsMountFlags,
 }
 
 impl Root {
@@ -56,12 +57,16 @@ impl Root {
         let fd = fds::opening(|| rustix::fs::openat(&at, c".", flags, Mode::empty()))
             .map_err(io("cannot be read"))?;
         let fs = rustix::fs::fstatfs(&fd).map_err(io("cannot be read"))?;
+        let flags = rustix::fs::fstatvfs(&fd)
+            .map_err(io("cannot be read"))?
+            .f_flag;
         Ok(Root {
             path: path.to_path_buf(),
             layer,
             fd,
             found,
             fs_type: fs.f_type as u64,
+            flags,
         })
     }
 
@@ -71,9 +76,7 @@ impl Root {
             let detail = "lies on overlayfs, which cannot hold an upper layer";
             return Err(self.fail(Errno::EINVAL, detail).with_rule("R011"));
         }
-        let fs =
-            rustix::fs::fstatvfs(&self.fd).map_err(|e| self.fail(e.into(), "cannot be read"))?;
-        if fs.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        if self.flags.contains(StatVfsMountFlags::RDONLY) {
             let detail = "the filesystem is mounted read-only";
             return Err(self.fail(Errno::EINVAL, detail).with_rule("R010"));
         }
@@ -143,6 +146,7 @@ pub(super) fn lower(options: &DirLayerOptions, path: &Path) -> Result<DirLayer, 
         tree: Arc::new(Tree {
             root_key: root.key(),
             mount: stat::mount(&root.found),
+            nodev: root.flags.contains(StatVfsMountFlags::NODEV),
             stable_ids: root.fs_type != OVERLAYFS_MAGIC,
             path: root.path,
             root: Arc::new(root.fd),
@@ -186,6 +190,7 @@ pub(super) fn upper(
         tree: Arc::new(Tree {
             root_key: upper.key(),
             mount: stat::mount(&upper.found),
+            nodev: upper.flags.contains(StatVfsMountFlags::NODEV),
             stable_ids: true,
             path: upper.path,
             root: Arc::new(upper.fd),

@@ -44,6 +44,8 @@ pub(super) struct Tree {
     pub(super) root_key: Key,
     /// Mount that the root lies on; `None` where the kernel does not tell (before 5.8).
     pub(super) mount: Option<u64>,
+    /// No device can be opened on that mount (`nodev`), whoever asks.
+    pub(super) nodev: bool,
     /// False on overlayfs, whose inode numbers of directories may change with cache pressure.
     pub(super) stable_ids: bool,
     pub(super) capabilities: Capabilities,
