@@ -70,6 +70,8 @@ pub(crate) struct Build<'a> {
     /// The plan has no commit: what is to be said once its steps are done.
     pub(crate) refusal: Option<Fail>,
     staged: &'a [Staged],
+    /// If data must be staged first, the plan is made once more afterwards.
+    pub(crate) is_redone: bool,
     uppers: HashMap<u64, Obj>,
     /// Names that the plan gives to upper objects, by directory.
     pub(crate) links: HashSet<(u64, Name)>,
@@ -92,6 +94,7 @@ impl<'a> Build<'a> {
             unstorable: Errno::EIO,
             refusal: None,
             staged,
+            is_redone: false,
             uppers: HashMap::new(),
             links: HashSet::new(),
             counts: HashMap::new(),
@@ -320,6 +323,8 @@ impl<'a> Build<'a> {
         };
         let staged = node.is_some();
         let (flags, stores) = (core.flags(inode)?, core.stores_overlay_attrs());
+        // Only its staging is used of this plan.
+        let only_stages = self.is_redone && !staged && copy_up::copies_data(&meta, data);
         let indexed = index::needs_entry(core.features, meta.is_dir(), meta.nlink);
         let into_index = indexed && !meta.is_dir();
         let entry = match indexed {
@@ -351,7 +356,7 @@ impl<'a> Build<'a> {
             meta: &meta,
             dir: place.dir,
             name: place.name.clone(),
-            dir_times: match into_index {
+            dir_times: match into_index || only_stages {
                 true => None,
                 false => Some(self.times_of(parent)?),
             },

@@ -8,6 +8,7 @@
 //! none of its data, and the overlay attribute `metacopy` says so. The data follow into the same file
 //! when it is first opened to be written to (rules R178 to R180).
 
+use crate::acl;
 use crate::backend::{NewKind, NewNode, RenameHow, XattrMode};
 use crate::meta::{FileType, InodeFlags, Metadata, SetAttr, SetTime, Timestamp};
 use crate::path::Name;
@@ -39,6 +40,12 @@ impl Data {
             data => data,
         }
     }
+}
+
+/// Whether there are data to copy of an object with these attributes; `data` is
+/// [settled](Data::settle).
+pub(crate) fn copies_data(meta: &Metadata, data: Data) -> bool {
+    meta.is_file() && data == Data::Full && meta.size > 0
 }
 
 /// What copy-up needs to know about the object and its place.
@@ -119,9 +126,14 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
         dir: f.work,
         name: f.temp.clone(),
     };
+    let at_once = unnamed && has_mode_at_once(f);
     let node = NewNode {
         kind: new_kind(f),
-        mode: if f.meta.is_dir() { 0o700 } else { 0o600 },
+        mode: match f.meta.file_type {
+            FileType::Directory => 0o700,
+            _ if at_once => f.meta.mode & 0o7777,
+            _ => 0o600,
+        },
         uid: Some(f.meta.uid),
         gid: Some(f.meta.gid),
     };
@@ -141,7 +153,7 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
             }
         },
     );
-    let copies_data = f.meta.is_file() && f.data == Data::Full && f.meta.size > 0;
+    let copies_data = copies_data(f.meta, f.data);
     let metacopy = f.meta.is_file() && f.data == Data::Attributes;
     if copies_data {
         let step = Step::CopyData {
@@ -208,6 +220,9 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
     }
     let mut attr = SetAttr::like(f.meta);
     (attr.uid, attr.gid) = (None, None);
+    if at_once {
+        attr.mode = None;
+    }
     if f.data == Data::Truncate && f.meta.is_file() {
         attr.mtime = SetTime::Now;
     }
@@ -363,6 +378,14 @@ pub(crate) fn plan_promotion(plan: &mut Plan, f: PromoteFacts) -> Promoted {
     }
     let publish = plan.push(Role::Neutral, set_metacopy(object, None));
     Promoted { first, publish }
+}
+
+/// Whether a file that nobody can reach before it is published may have its mode from the start: nothing
+/// that follows takes bits away or depends on them (writing and owners on set-id bits, access lists on
+/// all, attributes on the owner's).
+fn has_mode_at_once(f: &Facts<'_>) -> bool {
+    let lists = f.xattrs.iter().any(|name| name.as_bytes() == acl::ACCESS);
+    !lists && f.meta.mode & 0o7000 == 0 && f.meta.mode & 0o600 == 0o600
 }
 
 fn set_metacopy(object: Obj, value: Option<Vec<u8>>) -> Step {

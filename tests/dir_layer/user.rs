@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
 use layerstack::backend::{
-    At, AttrKey, LayerBackend, NewKind, NewNode, RenameHow, UpperBackend, XattrMode,
+    Access, At, AttrKey, LayerBackend, NewKind, NewNode, RenameHow, UpperBackend, XattrMode,
 };
 use layerstack::{DirLayer, DirLayerOptions, Errno, OverlayAttr, SetAttr, XattrNamespace};
 
@@ -129,4 +129,23 @@ fn trusted_attributes_read_as_absent() {
     let key = AttrKey::Overlay(OverlayAttr::Opaque);
     let set = layer.set_xattr(&root, key, Some(b"y"), XattrMode::Set);
     assert_eq!(errno(set), Errno::EPERM);
+}
+
+/// Its maker may write a file that has no name yet; whoever is to have it open later, only as its mode says.
+#[test]
+fn a_file_without_a_name_opens_as_permitted() {
+    if !as_user("user::a_file_without_a_name_opens_as_permitted") {
+        return;
+    }
+    let t = Upper::new();
+    let node = t.layer.tmpfile(&t.root(), &new(NewKind::File, 0o400));
+    let node = node.unwrap();
+    let written = node.open(Access::Write).unwrap().write_at(b"x", 0);
+    assert_eq!(written.unwrap(), 1);
+    for access in [Access::Write, Access::ReadWrite] {
+        let opened = t.layer.open_unnamed(&node, access);
+        assert_eq!(errno(opened), Errno::EACCES);
+    }
+    let opened = t.layer.open_unnamed(&node, Access::Read).unwrap().unwrap();
+    assert_eq!(opened.metadata().unwrap().size, 1);
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, SeekFrom};
+use rustix::fs::{FallocateFlags, SeekFrom, Statx};
 use rustix::io::{Errno as Sys, retry_on_intr};
 
 use super::resolve::statx_fd;
@@ -31,11 +31,31 @@ pub(super) struct DirFile {
     fd: Arc<OwnedFd>,
     access: Access,
     tree: Arc<Tree>,
+    /// What it was found to be when it was opened, in a layer in which nothing changes.
+    found: Option<Box<Statx>>,
 }
 
 impl DirFile {
     pub(super) fn new(fd: Arc<OwnedFd>, access: Access, tree: Arc<Tree>) -> Self {
-        DirFile { fd, access, tree }
+        DirFile {
+            fd,
+            access,
+            tree,
+            found: None,
+        }
+    }
+
+    /// A file that was `found` to be so when it was opened.
+    pub(super) fn found(mut self, found: Option<Box<Statx>>) -> Self {
+        self.found = found.filter(|_| self.tree.writable.is_none());
+        self
+    }
+
+    fn statx(&self) -> Result<Statx> {
+        match &self.found {
+            Some(found) => Ok(**found),
+            None => Ok(statx_fd(self.fd.as_fd())?),
+        }
     }
 
     fn check_write(&self) -> Result<()> {
@@ -60,11 +80,11 @@ impl LayerFile for DirFile {
     }
 
     fn metadata(&self) -> Result<Metadata> {
-        stat::metadata(&statx_fd(self.fd.as_fd())?)
+        stat::metadata(&self.statx()?)
     }
 
     fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
-        let found = statx_fd(self.fd.as_fd())?;
+        let found = self.statx()?;
         let size = found.stx_size;
         if offset >= size {
             return Ok(None);

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{FileType as SysType, Mode, OFlags, RawDir};
+use rustix::fs::{FileType as SysType, Mode, OFlags, RawDir, Statx};
 use rustix::io::Errno as Sys;
 
 use super::attr;
@@ -30,6 +30,9 @@ const LIST_BYTES: usize = 32 * 1024;
 
 /// Longest symlink target that is read. Linux stores at most 4095 bytes.
 const LINK_BYTES_GUESS: usize = 256;
+
+/// How files are opened, so that opening anything else would not wait nor take a terminal.
+const NOT_WAITING: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
 
 impl LayerNode for DirNode {
     fn metadata(&self) -> Result<Metadata> {
@@ -129,22 +132,23 @@ impl LayerNode for DirNode {
         if self.origin == Origin::Handle {
             return Err(Errno::EACCES.into());
         }
-        let fd = self.open_fd(access)?;
-        Ok(Box::new(DirFile::new(fd, access, self.tree.clone())))
+        let (fd, found) = self.open_fd(access)?;
+        let file = DirFile::new(fd, access, self.tree.clone());
+        Ok(Box::new(file.found(found)))
     }
 }
 
 impl DirNode {
-    /// Opens this regular file: first as a mere location, and only once that is known to be the
-    /// file, for access. So nothing else, such as a device put there meanwhile, is ever opened.
-    pub(super) fn open_fd(&self, access: Access) -> Result<Arc<OwnedFd>> {
-        if self.origin == Origin::Tmpfile
-            && let Location::Pinned(fd) = self.location()
-            && !is_o_path(fd.as_fd())
-        {
+    /// Opens this regular file, and tells what it was found to be, if it was looked at.
+    ///
+    /// First it is opened as a mere location, and only once that is known to be the file, for access. So
+    /// nothing else, such as a device put there meanwhile, is ever opened.
+    pub(super) fn open_fd(&self, access: Access) -> Result<(Arc<OwnedFd>, Option<Box<Statx>>)> {
+        if let Location::Unnamed(fd) = self.location() {
             // Its owner may write it whatever its mode says.
-            return Ok(fd);
+            return Ok((fd, None));
         }
+        let flags = access_flags(access);
         self.with_place(|place| {
             let opened;
             let fd = match place {
@@ -155,17 +159,27 @@ impl DirNode {
                 }
             };
             let found = resolve::statx_fd(fd)?;
-            self.tree.check(&found, self.key)?;
-            if stat::file_type(&found)? != self.file_type {
-                return Err(Errno::ESTALE.into());
-            }
-            let flags = match access {
-                Access::Read => OFlags::RDONLY,
-                Access::ReadWrite => OFlags::RDWR,
-                Access::Write => OFlags::WRONLY,
-            };
-            Ok(Arc::new(reopen(fd, flags)?))
+            self.check_file(&found)?;
+            Ok((Arc::new(reopen(fd, flags)?), Some(Box::new(found))))
         })
+    }
+
+    /// `ESTALE` unless this file was found.
+    fn check_file(&self, found: &Statx) -> Result<()> {
+        self.tree.check(found, self.key)?;
+        match stat::file_type(found)? == self.file_type {
+            true => Ok(()),
+            false => Err(Errno::ESTALE.into()),
+        }
+    }
+
+    /// Opens a file that has no name yet as it will be opened by its name; `None` if it is not such a file.
+    pub(super) fn open_unnamed(&self, access: Access) -> Result<Option<DirFile>> {
+        let Location::Unnamed(fd) = self.location() else {
+            return Ok(None);
+        };
+        let fd = Arc::new(reopen(fd.as_fd(), access_flags(access))?);
+        Ok(Some(DirFile::new(fd, access, self.tree.clone())))
     }
 
     /// A directory that turned up as `name` in `dir`, where this process did not know it to be, was
@@ -182,14 +196,18 @@ impl DirNode {
     }
 }
 
-fn is_o_path(fd: BorrowedFd<'_>) -> bool {
-    rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::PATH))
+fn access_flags(access: Access) -> OFlags {
+    match access {
+        Access::Read => OFlags::RDONLY,
+        Access::ReadWrite => OFlags::RDWR,
+        Access::Write => OFlags::WRONLY,
+    }
 }
 
-/// Opens what an `O_PATH` descriptor holds, without touching its access time where permitted.
+/// Opens what a descriptor, which may be `O_PATH`, holds, without touching its access time where permitted.
 pub(super) fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> std::result::Result<OwnedFd, Sys> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = flags | OFlags::CLOEXEC | NOT_WAITING;
     noatime(flags, |flags| {
         rustix::fs::open(path.as_str(), flags, Mode::empty())
     })

@@ -35,7 +35,7 @@ pub(super) fn link(node: &DirNode, to: Spot<'_>) -> Result<()> {
     for _ in 0..RETRIES_MAX {
         match node.location() {
             Location::Gone => return Err(Errno::ESTALE.into()),
-            Location::Pinned(fd) => {
+            Location::Pinned(fd) | Location::Unnamed(fd) => {
                 let _gates = change_names(to.dir, to.dir);
                 link_fd(fd.as_fd(), to_fd.as_fd(), to.name)?;
                 // It has a name again: its descriptor can go.

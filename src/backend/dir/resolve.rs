@@ -126,7 +126,7 @@ impl DirNode {
             return Some(fd);
         }
         match self.location() {
-            Location::Pinned(fd) => Some(fd),
+            Location::Pinned(fd) | Location::Unnamed(fd) => Some(fd),
             _ => None,
         }
     }
@@ -167,7 +167,7 @@ impl DirNode {
                     chain.push((node, name));
                     node = parent;
                 }
-                Location::Pinned(fd) => break fd,
+                Location::Pinned(fd) | Location::Unnamed(fd) => break fd,
                 Location::Gone => return Err(Errno::ESTALE.into()),
             }
         };

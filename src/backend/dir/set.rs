@@ -150,7 +150,7 @@ fn timestamps(attr: &SetAttr) -> Result<Option<Timestamps>> {
 /// Makes one node durable. What cannot be opened (a symlink, a fifo) goes with its filesystem.
 pub(super) fn sync_node(tree: &Tree, node: &DirNode) -> Result<()> {
     let fd = match node.file_type {
-        FileType::Regular => node.open_fd(Access::Read)?,
+        FileType::Regular => node.open_fd(Access::Read)?.0,
         FileType::Directory => Arc::new(open_for_list(node.dir_fd()?.as_fd())?),
         _ => return sync_all(tree),
     };

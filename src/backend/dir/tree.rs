@@ -120,9 +120,10 @@ impl Writable {
 pub(super) enum Location {
     /// It has this name in this directory.
     At(Arc<DirNode>, Name),
-    /// It has no known name (a root, a tmpfile, a removed node, one found by handle): this
-    /// descriptor keeps it.
+    /// It has no known name (a root, a removed node, one found by handle): this descriptor keeps it.
     Pinned(Arc<OwnedFd>),
+    /// A file that never had a name: this descriptor keeps it, open for reading and writing.
+    Unnamed(Arc<OwnedFd>),
     /// Only while it is being dropped.
     Gone,
 }
@@ -135,8 +136,6 @@ pub(super) enum Origin {
     /// By handle: it may lie outside the layer's root, so its content is not opened unless the layer
     /// was opened to allow it.
     Handle,
-    /// Made without a name: as long as it has none, its descriptor is open for reading and writing.
-    Tmpfile,
 }
 
 /// The live nodes below one directory of a writable layer.
@@ -166,7 +165,7 @@ impl fmt::Debug for DirNode {
         s.field("type", &self.file_type).field("key", &self.key);
         match self.location() {
             Location::At(dir, name) => s.field("in", &dir.key.ino).field("name", &name),
-            Location::Pinned(fd) => s.field("fd", &fd),
+            Location::Pinned(fd) | Location::Unnamed(fd) => s.field("fd", &fd),
             Location::Gone => &mut s,
         };
         s.finish_non_exhaustive()
@@ -240,8 +239,8 @@ impl DirNode {
 
     /// A new file without a name, open for reading and writing as `fd`.
     pub(super) fn tmpfile(tree: &Arc<Tree>, fd: Arc<OwnedFd>, key: Key) -> Arc<Self> {
-        let location = Location::Pinned(fd);
-        DirNode::make(tree, key, FileType::Regular, location, Origin::Tmpfile)
+        let location = Location::Unnamed(fd);
+        DirNode::make(tree, key, FileType::Regular, location, Origin::Tree)
     }
 
     /// The node that `name` in this directory stands for, given what it was found to be. In a
