@@ -28,7 +28,7 @@ use fs::{Fs, Mounted};
 use layerstack::{DirLayer, Fsync, LayerStack, OpenOptions, Overlay, OverlayOptions};
 use mount::{OverlayConfig, OverlayMount};
 
-/// Bytes of a loop file, of which only what is written takes memory.
+/// Bytes of a loop file. Of ext4 all of them take memory, of the others only what is written.
 const IMAGE_BYTES: u64 = 3 << 30;
 
 /// Everything is measured, not only the quick set.
@@ -54,6 +54,7 @@ pub fn on_stage(f: impl FnOnce(&Stage) + Send) {
         return f(&Stage { mounted, dir });
     }
     fs::IMAGE_BYTES.store(IMAGE_BYTES, Ordering::Relaxed);
+    fs::IMAGE_WHOLE.store(true, Ordering::Relaxed);
     namespace::in_mount_namespace(|| {
         // Behind the mounts, so that it is still there when they have gone.
         let dir = temporary();
