@@ -296,7 +296,7 @@ fn system_calls_of_a_small_copy_up() {
 }
 
 /// As listed with their reasons in `docs/benchmarks.md`.
-const SMALL_COPY_UP_CALLS: i64 = 23;
+const SMALL_COPY_UP_CALLS: i64 = 21;
 
 /// Linux 6.17 or later: inode flags and attributes by directory and name. Earlier ones take detours.
 fn has_new_calls() -> bool {

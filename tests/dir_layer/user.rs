@@ -148,4 +148,12 @@ fn a_file_without_a_name_opens_as_permitted() {
     }
     let opened = t.layer.open_unnamed(&node, Access::Read).unwrap().unwrap();
     assert_eq!(opened.metadata().unwrap().size, 1);
+    // What is permitted at first may not be later.
+    let node = t.layer.tmpfile(&t.root(), &new(NewKind::File, 0o600));
+    let node = node.unwrap();
+    let opened = t.layer.open_unnamed(&node, Access::Write).unwrap().unwrap();
+    assert_eq!(opened.write_at(b"xy", 0).unwrap(), 2);
+    t.layer.set_attr(&node, &SetAttr::mode(0o400)).unwrap();
+    let again = t.layer.open_unnamed(&node, Access::Write);
+    assert_eq!(errno(again), Errno::EACCES);
 }

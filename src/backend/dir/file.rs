@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{FallocateFlags, SeekFrom, Statx};
 use rustix::io::{Errno as Sys, retry_on_intr};
 
+use super::node::{access_flags, reopen};
 use super::resolve::statx_fd;
 use super::stat;
 use super::tree::Tree;
@@ -33,6 +34,10 @@ pub(super) struct DirFile {
     tree: Arc<Tree>,
     /// What it was found to be when it was opened, in a layer in which nothing changes.
     found: Option<Box<Statx>>,
+    /// The descriptor is one for reading and writing, whatever `access` is.
+    is_lent: bool,
+    /// Then one for `access`, for those who ask for a descriptor.
+    own: OnceLock<OwnedFd>,
 }
 
 impl DirFile {
@@ -42,13 +47,26 @@ impl DirFile {
             access,
             tree,
             found: None,
+            is_lent: false,
+            own: OnceLock::new(),
         }
     }
 
     /// A file that was `found` to be so when it was opened.
-    pub(super) fn found(mut self, found: Option<Box<Statx>>) -> Self {
-        self.found = found.filter(|_| self.tree.writable.is_none());
+    pub(super) fn found(mut self, found: Statx) -> Self {
+        self.found = match self.tree.writable {
+            None => Some(Box::new(found)),
+            Some(_) => None,
+        };
         self
+    }
+
+    /// A file without a name, by the descriptor with which it was made.
+    pub(super) fn lent(fd: Arc<OwnedFd>, access: Access, tree: Arc<Tree>) -> Self {
+        DirFile {
+            is_lent: true,
+            ..DirFile::new(fd, access, tree)
+        }
     }
 
     fn statx(&self) -> Result<Statx> {
@@ -194,6 +212,13 @@ impl LayerFile for DirFile {
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.fd.as_fd())
+        if !self.is_lent || self.access == Access::ReadWrite {
+            return Some(self.fd.as_fd());
+        }
+        if let Some(fd) = self.own.get() {
+            return Some(fd.as_fd());
+        }
+        let fd = reopen(self.fd.as_fd(), access_flags(self.access)).ok()?;
+        Some(self.own.get_or_init(|| fd).as_fd())
     }
 }

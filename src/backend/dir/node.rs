@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{FileType as SysType, Mode, OFlags, RawDir, Statx};
 use rustix::io::Errno as Sys;
@@ -132,26 +133,24 @@ impl LayerNode for DirNode {
         if self.origin == Origin::Handle {
             return Err(Errno::EACCES.into());
         }
-        let (fd, found) = self.open_fd(access)?;
-        let file = DirFile::new(fd, access, self.tree.clone());
-        Ok(Box::new(file.found(found)))
+        Ok(Box::new(self.open_file(access)?))
     }
 }
 
 impl DirNode {
-    /// Opens this regular file, and tells what it was found to be, if it was looked at.
+    /// Opens this regular file.
     ///
     /// First it is opened as a mere location, and only once that is known to be the file, for access. So
     /// nothing else, such as a device put there meanwhile, is ever opened. Where the mount lets nobody open
     /// devices, it is opened at once and looked at then: whatever else it may be (a fifo, another file of
     /// the layer), opening it does not wait and changes nothing, and it is closed again.
-    pub(super) fn open_fd(&self, access: Access) -> Result<(Arc<OwnedFd>, Option<Box<Statx>>)> {
-        if let Location::Unnamed(fd) = self.location() {
+    pub(super) fn open_file(&self, access: Access) -> Result<DirFile> {
+        if let Location::Unnamed(file) = self.location() {
             // Its owner may write it whatever its mode says.
-            return Ok((fd, None));
+            return Ok(DirFile::lent(file.fd.clone(), access, self.tree.clone()));
         }
         let flags = access_flags(access);
-        self.with_place(|place| {
+        let (fd, found) = self.with_place(|place| {
             let opened;
             let fd = match place {
                 Place::Held(fd) => fd,
@@ -162,7 +161,7 @@ impl DirNode {
                     {
                         let found = resolve::statx_fd(fd.as_fd())?;
                         self.check_file(&found)?;
-                        return Ok((Arc::new(fd), Some(Box::new(found))));
+                        return Ok((fd, found));
                     }
                     opened = resolve::open_path(dir, name).map_err(stale)?;
                     opened.as_fd()
@@ -170,8 +169,10 @@ impl DirNode {
             };
             let found = resolve::statx_fd(fd)?;
             self.check_file(&found)?;
-            Ok((Arc::new(reopen(fd, flags)?), Some(Box::new(found))))
-        })
+            Ok((reopen(fd, flags)?, found))
+        })?;
+        let file = DirFile::new(Arc::new(fd), access, self.tree.clone());
+        Ok(file.found(found))
     }
 
     /// `ESTALE` unless this file was found.
@@ -185,11 +186,15 @@ impl DirNode {
 
     /// Opens a file that has no name yet as it will be opened by its name; `None` if it is not such a file.
     pub(super) fn open_unnamed(&self, access: Access) -> Result<Option<DirFile>> {
-        let Location::Unnamed(fd) = self.location() else {
+        let Location::Unnamed(file) = self.location() else {
             return Ok(None);
         };
-        let fd = Arc::new(reopen(fd.as_fd(), access_flags(access))?);
-        Ok(Some(DirFile::new(fd, access, self.tree.clone())))
+        let tree = self.tree.clone();
+        if file.is_permitted.load(Ordering::Relaxed) {
+            return Ok(Some(DirFile::lent(file.fd.clone(), access, tree)));
+        }
+        let fd = reopen(file.fd.as_fd(), access_flags(access))?;
+        Ok(Some(DirFile::new(Arc::new(fd), access, tree)))
     }
 
     /// A directory that turned up as `name` in `dir`, where this process did not know it to be, was
@@ -216,7 +221,7 @@ fn open_without_waiting(
     })
 }
 
-fn access_flags(access: Access) -> OFlags {
+pub(super) fn access_flags(access: Access) -> OFlags {
     match access {
         Access::Read => OFlags::RDONLY,
         Access::ReadWrite => OFlags::RDWR,
@@ -237,6 +242,12 @@ pub(super) fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> std::result::Result<O
 pub(super) fn open_for_list(dir: BorrowedFd<'_>) -> std::result::Result<OwnedFd, Sys> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     noatime(flags, |flags| open_beneath(dir, b".", flags))
+}
+
+/// How a file without a name is made.
+pub(super) fn make_unnamed(dir: BorrowedFd<'_>, mode: Mode) -> std::result::Result<OwnedFd, Sys> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC | NOT_WAITING;
+    noatime(flags, |flags| rustix::fs::openat(dir, c".", flags, mode))
 }
 
 /// Tries with `O_NOATIME`, which only owners and the privileged may use, then without.

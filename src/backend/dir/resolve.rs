@@ -126,7 +126,8 @@ impl DirNode {
             return Some(fd);
         }
         match self.location() {
-            Location::Pinned(fd) | Location::Unnamed(fd) => Some(fd),
+            Location::Pinned(fd) => Some(fd),
+            Location::Unnamed(file) => Some(file.fd.clone()),
             _ => None,
         }
     }
@@ -167,7 +168,9 @@ impl DirNode {
                     chain.push((node, name));
                     node = parent;
                 }
-                Location::Pinned(fd) | Location::Unnamed(fd) => break fd,
+                Location::Pinned(fd) => break fd,
+                // No directory.
+                Location::Unnamed(_) => return Err(Errno::ENOTDIR.into()),
                 Location::Gone => return Err(Errno::ESTALE.into()),
             }
         };

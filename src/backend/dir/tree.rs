@@ -124,10 +124,19 @@ pub(super) enum Location {
     At(Arc<DirNode>, Name),
     /// It has no known name (a root, a removed node, one found by handle): this descriptor keeps it.
     Pinned(Arc<OwnedFd>),
-    /// A file that never had a name: this descriptor keeps it, open for reading and writing.
-    Unnamed(Arc<OwnedFd>),
+    /// A file that never had a name.
+    Unnamed(Arc<Unnamed>),
     /// Only while it is being dropped.
     Gone,
+}
+
+/// What is known of a file that never had a name.
+#[derive(Debug)]
+pub(super) struct Unnamed {
+    /// Keeps it; open for reading and writing, whatever its mode says.
+    pub(super) fd: Arc<OwnedFd>,
+    /// This process owns it, and may read and write it as its mode is.
+    pub(super) is_permitted: AtomicBool,
 }
 
 /// How a node was come by.
@@ -167,7 +176,8 @@ impl fmt::Debug for DirNode {
         s.field("type", &self.file_type).field("key", &self.key);
         match self.location() {
             Location::At(dir, name) => s.field("in", &dir.key.ino).field("name", &name),
-            Location::Pinned(fd) | Location::Unnamed(fd) => s.field("fd", &fd),
+            Location::Pinned(fd) => s.field("fd", &fd),
+            Location::Unnamed(file) => s.field("fd", &file.fd),
             Location::Gone => &mut s,
         };
         s.finish_non_exhaustive()
@@ -239,9 +249,9 @@ impl DirNode {
         }
     }
 
-    /// A new file without a name, open for reading and writing as `fd`.
-    pub(super) fn tmpfile(tree: &Arc<Tree>, fd: Arc<OwnedFd>, key: Key) -> Arc<Self> {
-        let location = Location::Unnamed(fd);
+    /// A new file without a name.
+    pub(super) fn unnamed(tree: &Arc<Tree>, file: Unnamed, key: Key) -> Arc<Self> {
+        let location = Location::Unnamed(Arc::new(file));
         DirNode::make(tree, key, FileType::Regular, location, Origin::Tree)
     }
 
@@ -295,6 +305,13 @@ impl DirNode {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Its owner or mode changes: what opening a file without a name may do is not known any more.
+    pub(super) fn permissions_change(&self) {
+        if let Location::Unnamed(file) = self.location() {
+            file.is_permitted.store(false, Ordering::Relaxed);
+        }
     }
 
     fn take_location(&mut self) -> Location {

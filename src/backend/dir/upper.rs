@@ -13,6 +13,7 @@ use super::set;
 use super::stat;
 use super::tree::{DirNode, Origin, Tree, Writable, own};
 use super::workdir;
+use crate::acl;
 use crate::backend::{
     Access, At, AttrKey, LayerFile, NewNode, NodeRef, RemoveKind, RenameHow, Result, SyncScope,
     UpperBackend, XattrMode,
@@ -134,6 +135,9 @@ impl UpperBackend for DirLayer {
                 &full
             }
         };
+        if name.as_bytes() == acl::ACCESS {
+            node.permissions_change();
+        }
         node.with_place(|place| attr::set(place, name, value, mode))
     }
 
