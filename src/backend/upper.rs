@@ -1,6 +1,6 @@
 //! The writing half of the contract.
 
-use super::{Access, LayerBackend, NodeRef, Result};
+use super::{Access, LayerBackend, LayerFile, NodeRef, Result};
 use crate::errno::Errno;
 use crate::meta::{DeviceId, FileType, InodeFlags, SetAttr};
 use crate::path::Name;
@@ -162,6 +162,18 @@ pub trait UpperBackend: LayerBackend {
     /// # Errors
     /// `EOPNOTSUPP` if the backend declares no `tmpfile`; `EINVAL` if `new` is not a regular file.
     fn tmpfile(&self, dir: &NodeRef, new: &NewNode) -> Result<NodeRef>;
+
+    /// Opens a file that [`tmpfile`](UpperBackend::tmpfile) made and that has no name yet, as
+    /// [`LayerNode::open`](super::LayerNode::open) opens it by its name later: what permissions say counts here,
+    /// whereas its maker may otherwise open it whatever its mode says. The opened file stays usable when the
+    /// file gets a name. `None`: no such file, or this backend opens it by name as easily.
+    ///
+    /// # Errors
+    /// As [`LayerNode::open`](super::LayerNode::open).
+    fn open_unnamed(&self, node: &NodeRef, access: Access) -> Result<Option<Box<dyn LayerFile>>> {
+        let _ = (node, access);
+        Ok(None)
+    }
 
     /// Creates a whiteout (a 0/0 character device, mode 0). Whiteouts may share one inode.
     ///

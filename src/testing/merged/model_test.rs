@@ -3,6 +3,7 @@
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use super::agree::of_anybody;
 use super::cases::{Declared, Factory};
 use super::{Agreed, Agreement, Divergence};
 use crate::op::Op;
@@ -118,7 +119,7 @@ fn runner(seed: u64) -> TestRunner {
 }
 
 fn possible(op: &Op, declared: &Declared) -> bool {
-    match op {
+    match of_anybody(op) {
         Op::SetAttr { attr, .. } | Op::HandleSetAttr { attr, .. } => {
             declared.ownership || (attr.uid.is_none() && attr.gid.is_none())
         }
