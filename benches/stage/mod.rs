@@ -25,7 +25,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use fs::{Fs, Mounted};
-use layerstack::{DirLayer, Fsync, LayerStack, OpenOptions, Overlay, OverlayOptions};
+use layerstack::{
+    DirLayer, DirLayerOptions, Fsync, LayerStack, OpenOptions, Overlay, OverlayOptions,
+};
 use mount::{OverlayConfig, OverlayMount};
 
 /// Bytes of a loop file. Of ext4 all of them take memory, of the others only what is written.
@@ -139,7 +141,9 @@ impl Site {
     }
 
     pub fn stack(&self) -> LayerStack {
-        let lowers = self.lowers.iter().map(|p| DirLayer::open_lower(p).unwrap());
+        // As the kernel's overlay reads its lowers.
+        let options = DirLayerOptions::new().private_mount(true);
+        let lowers = self.lowers.iter().map(|p| options.open_lower(p).unwrap());
         LayerStack::from_top(lowers).unwrap()
     }
 

@@ -157,3 +157,16 @@ fn a_file_without_a_name_opens_as_permitted() {
     let again = t.layer.open_unnamed(&node, Access::Write);
     assert_eq!(errno(again), Errno::EACCES);
 }
+
+#[test]
+fn without_the_right_to_mount_there_is_no_private_mount() {
+    if !as_user("user::without_the_right_to_mount_there_is_no_private_mount") {
+        return;
+    }
+    let t = tempfile::tempdir().unwrap();
+    std::fs::write(t.path().join("f"), "x").unwrap();
+    let options = DirLayerOptions::new().private_mount(true);
+    let layer = options.open_lower(t.path()).unwrap();
+    let (f, _) = get(&layer.root().unwrap(), "f");
+    assert_eq!(f.open(Access::Read).unwrap().metadata().unwrap().size, 1);
+}

@@ -120,14 +120,38 @@ fn climb(fd: BorrowedFd<'_>, mut see: impl FnMut(Key) -> bool) -> Result<(), rus
 
 /// The directories above a layer's root that lie on its filesystem.
 pub(super) fn ancestors(tree: &Tree) -> crate::backend::Result<Vec<u64>> {
+    match &tree.above {
+        Some(above) => Ok(above.clone()),
+        None => Ok(above(tree.root.as_fd(), tree.root_key)?),
+    }
+}
+
+fn above(fd: BorrowedFd<'_>, root: Key) -> Result<Vec<u64>, rustix::io::Errno> {
     let mut all = Vec::new();
-    climb(tree.root.as_fd(), |key| {
-        if key.dev == tree.root_key.dev && key != tree.root_key {
+    climb(fd, |key| {
+        if key.dev == root.dev && key != root {
             all.push(key.ino);
         }
         true
     })?;
     Ok(all)
+}
+
+/// The same directory on a mount of its own, and what is above it, if that is possible.
+fn on_private_mount(root: &Root) -> Option<(Root, Vec<u64>)> {
+    let above = above(root.fd.as_fd(), root.key()).ok()?;
+    let mount = sys::private_mount(root.fd.as_fd()).ok()?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = fds::opening(|| rustix::fs::openat(&mount, c".", flags, Mode::empty())).ok()?;
+    let found = statx_fd(fd.as_fd()).ok()?;
+    let private = Root {
+        path: root.path.clone(),
+        flags: root.flags | StatVfsMountFlags::NODEV,
+        fd,
+        found,
+        ..*root
+    };
+    (private.key() == root.key()).then_some((private, above))
 }
 
 fn fail(path: &Path, layer: LayerId, errno: Errno, detail: &str) -> Error {
@@ -136,7 +160,14 @@ fn fail(path: &Path, layer: LayerId, errno: Errno, detail: &str) -> Error {
 
 /// Opens a lower layer.
 pub(super) fn lower(options: &DirLayerOptions, path: &Path) -> Result<DirLayer, Error> {
-    let root = Root::open(path, LayerId::Lower(0))?;
+    let mut root = Root::open(path, LayerId::Lower(0))?;
+    let mut above = None;
+    if options.private_mount
+        && let Some(private) = on_private_mount(&root)
+    {
+        root = private.0;
+        above = Some(private.1);
+    }
     let namespace = options.namespace.unwrap_or_else(probe::default_namespace);
     let capabilities = probe::lower(root.fd.as_fd(), root.fs_type, namespace);
     let mut identity = FsIdentity::new(FsId::Device(root.key().dev), namespace);
@@ -145,6 +176,7 @@ pub(super) fn lower(options: &DirLayerOptions, path: &Path) -> Result<DirLayer, 
     Ok(DirLayer {
         tree: Arc::new(Tree {
             root_key: root.key(),
+            above,
             mount: stat::mount(&root.found),
             nodev: root.flags.contains(StatVfsMountFlags::NODEV),
             stable_ids: root.fs_type != OVERLAYFS_MAGIC,
@@ -189,6 +221,7 @@ pub(super) fn upper(
     Ok(DirLayer {
         tree: Arc::new(Tree {
             root_key: upper.key(),
+            above: None,
             mount: stat::mount(&upper.found),
             nodev: upper.flags.contains(StatVfsMountFlags::NODEV),
             stable_ids: true,

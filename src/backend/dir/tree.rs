@@ -42,6 +42,8 @@ pub(super) struct Tree {
     /// The root, open for reading.
     pub(super) root: Arc<OwnedFd>,
     pub(super) root_key: Key,
+    /// The directories above the root on its filesystem, where they cannot be reached from it.
+    pub(super) above: Option<Vec<u64>>,
     /// Mount that the root lies on; `None` where the kernel does not tell (before 5.8).
     pub(super) mount: Option<u64>,
     /// No device can be opened on that mount (`nodev`), whoever asks.
