@@ -210,11 +210,11 @@ pub trait UpperBackend: LayerBackend {
     fn set_attr(&self, node: &NodeRef, attr: &SetAttr) -> Result<()>;
 
     /// Sets the size of a regular file as `truncate(2)` does, which differs from
-    /// [`LayerFile::set_len`](super::LayerFile::set_len) in one point: if the size stays, it is the filesystem's choice
+    /// [`LayerFile::set_len`] in one point: if the size stays, it is the filesystem's choice
     /// whether the modification time changes.
     ///
     /// # Errors
-    /// As [`LayerNode::open`](super::LayerNode::open) and [`LayerFile::set_len`](super::LayerFile::set_len).
+    /// As [`LayerNode::open`](super::LayerNode::open) and [`LayerFile::set_len`].
     fn truncate(&self, node: &NodeRef, len: u64) -> Result<()> {
         node.open(Access::Write)?.set_len(len)
     }
