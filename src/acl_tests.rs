@@ -114,6 +114,7 @@ fn values_survive_reading_and_writing() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "asks the kernel")]
 fn setting_an_access_list_is_as_in_the_kernel() {
     let Some(dir) = acl_dir() else { return };
     let file = dir.path().join("f");
@@ -134,6 +135,7 @@ fn setting_an_access_list_is_as_in_the_kernel() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "asks the kernel")]
 fn setting_a_default_list_is_as_in_the_kernel() {
     let Some(dir) = acl_dir() else { return };
     let values = lists()
@@ -148,6 +150,7 @@ fn setting_a_default_list_is_as_in_the_kernel() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "asks the kernel")]
 fn chmod_is_as_in_the_kernel() {
     let Some(dir) = acl_dir() else { return };
     let file = dir.path().join("f");
@@ -173,6 +176,7 @@ fn chmod_is_as_in_the_kernel() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "asks the kernel")]
 fn inheriting_is_as_in_the_kernel() {
     let Some(dir) = acl_dir() else { return };
     let (file, sub) = (dir.path().join("f"), dir.path().join("d"));

@@ -1,7 +1,7 @@
 //! A process that is killed at any moment, on a real filesystem: whatever it was doing, the layers show
 //! the tree before or after it, to this crate and to the kernel.
 //!
-//! `KILLS=1000` for a long run, `KILL_SEED=n` to repeat one.
+//! `KILLS=1000` for a long run, `KILL_SEED=n` to repeat one; `KILL_OPTIONS=n` for one set of options only.
 
 #![allow(
     clippy::unwrap_used,
@@ -38,7 +38,8 @@ use crate::site::Site;
 /// Kills of a short run.
 const KILLS: u64 = 60;
 
-/// After so many the layers are made anew.
+/// After so many the layers are made anew; with an index after each, as what is compared with them is made of
+/// the layers, and knows of no index that was there before.
 const KILLS_PER_SITE: u64 = 12;
 
 /// How long the worker may take to open the layers, and how long at most it then works.
@@ -53,7 +54,12 @@ const WORKER: [&str; 3] = [
 ];
 
 /// Mount options, in turn.
-const OPTIONS: [&[&str]; 2] = [&[], &["redirect_dir=on"]];
+const OPTIONS: [&[&str]; 4] = [
+    &[],
+    &["redirect_dir=on"],
+    &["index=on"],
+    &["index=on", "nfs_export=on", "redirect_dir=on"],
+];
 
 /// Numbers from a seed, the same in both processes.
 struct Dice(TestRunner);
@@ -151,13 +157,18 @@ fn killed_at_any_moment() {
         let (mut total, mut torn) = (0, 0);
         let mut seed = first;
         while total < kills {
-            let options =
-                OPTIONS[(seed - first) as usize / KILLS_PER_SITE as usize % OPTIONS.len()];
+            let turn = (seed - first) / KILLS_PER_SITE;
+            let options = number("KILL_OPTIONS").unwrap_or(turn) as usize % OPTIONS.len();
+            let options = OPTIONS[options];
+            let per_site = match options.contains(&"index=on") {
+                true => 1,
+                false => KILLS_PER_SITE,
+            };
             let mut dice = Dice::new(seed);
             let layer: BoxedStrategy<LayerSpec> = strategy::layer(&profile());
             let lowers = [dice.pick(&layer), dice.pick(&layer)];
             let site = Site::make(&mounted, &lowers, options);
-            for _ in 0..KILLS_PER_SITE.min(kills - total) {
+            for _ in 0..per_site.min(kills - total) {
                 let judge = Judge::new(&site);
                 let micros = dice.pick(&(0..WORK_MICROS_MAX).boxed());
                 let written = work_and_die(&site, seed, micros);

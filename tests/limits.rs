@@ -329,3 +329,39 @@ fn all_may_be_sent_and_shared() {
     both::<WalkEntry>();
     send::<(Walk, Session)>();
 }
+
+/// What is removed, and open nowhere, is let go at once: while a descriptor is held, its space is not free.
+#[test]
+fn a_removed_file_takes_up_no_space() {
+    if !alone("a_removed_file_takes_up_no_space") {
+        return;
+    }
+    let dir = scratch();
+    let path = |name: &str| dir.path().join(name);
+    for name in ["lower", "upper", "work"] {
+        std::fs::create_dir(path(name)).unwrap();
+    }
+    let data = vec![b'x'; 1 << 20];
+    for file in ["upper/a", "upper/b", "upper/c", "lower/d"] {
+        std::fs::write(path(file), &data).unwrap();
+    }
+    std::fs::hard_link(path("upper/a"), path("upper/again")).unwrap();
+    let lower = DirLayer::open_lower(path("lower")).unwrap();
+    let upper = DirLayer::open_upper(path("upper"), path("work")).unwrap();
+    let overlay = Overlay::new(&LayerStack::from_top([lower]).unwrap(), upper).unwrap();
+    for name in ["/a", "/again", "/b", "/c", "/d"] {
+        overlay.metadata(name).unwrap();
+    }
+    overlay.write("/d", "copied up").unwrap();
+    overlay.write("/new", "new").unwrap();
+    for name in ["/a", "/again", "/d", "/new"] {
+        overlay.remove_file(name).unwrap();
+    }
+    overlay.rename("/b", "/c").unwrap();
+    let removed = |fd: std::io::Result<std::fs::DirEntry>| {
+        let target = std::fs::read_link(fd.unwrap().path()).unwrap_or_default();
+        target.to_string_lossy().ends_with(" (deleted)")
+    };
+    let fds = std::fs::read_dir("/proc/self/fd").unwrap();
+    assert_eq!(fds.map(removed).filter(|gone| *gone).count(), 0);
+}

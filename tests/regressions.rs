@@ -13,7 +13,7 @@ use layerstack::testing::case::xattr;
 use layerstack::testing::spec::Piece;
 use layerstack::testing::strategy::Profile;
 use layerstack::testing::{Case, LayerSpec, NodeKind, NodeSpec};
-use layerstack::{Op, OpenOptions, RenameFlags, SetAttr, SetTime, Timestamp};
+use layerstack::{Op, OpenOptions, OverlayAttr, RenameFlags, SetAttr, SetTime, Timestamp};
 use support::fs::Fs;
 use support::namespace::{in_mount_namespace, require_kernel};
 use support::ours::{DirSystem, MemSystem};
@@ -404,4 +404,55 @@ fn a_new_name_of_an_indexed_file_shows_the_count_in_use() {
         },
     ]);
     check(&case);
+}
+
+/// A removed name is forgotten at once, as by the kernel, and with it the object if nobody has it
+/// open: its other names are then looked up afresh, and a lower with one name counts its entry (R258).
+#[test]
+fn a_removed_name_of_an_indexed_file_is_forgotten() {
+    let lower = LayerSpec::new()
+        .with("/a", NodeSpec::dir())
+        .with("/d/a", NodeSpec::file(b"other data"));
+    let case = Case::new(vec![lower], Some(LayerSpec::new()));
+    let options = OpenOptions::new().read(true);
+    let case = case.options(&["nfs_export=on"]).ops(vec![
+        Op::HardLink {
+            from: "/d/a".into(),
+            to: "/a/b".into(),
+        },
+        Op::RemoveFile {
+            path: "/d/a".into(),
+        },
+        Op::HandleOpen {
+            slot: 1,
+            path: "/a/b".into(),
+            options,
+        },
+        Op::RemoveFile {
+            path: "/a/b".into(),
+        },
+        Op::HandleLink {
+            slot: 1,
+            to: "/b".into(),
+        },
+    ]);
+    check(&case);
+}
+
+/// R160: the redirect of the last component follows those on the way to it.
+#[test]
+fn a_redirect_behind_a_redirect_in_one_layer() {
+    let to = |redirect: &[u8]| NodeSpec::dir().overlay(OverlayAttr::Redirect, redirect);
+    let lowers = vec![
+        LayerSpec::new()
+            .with("/a", to(b"d"))
+            .with("/a/a", to(b"b"))
+            .with("/b", NodeSpec::file(b"")),
+        LayerSpec::new().with("/d/b/below", NodeSpec::file(b"")),
+    ];
+    let upper = LayerSpec::new()
+        .with("/a/a", NodeSpec::whiteout())
+        .with("/b", to(b"/a/a"));
+    let ops = vec![Op::ReadDir { path: "/b".into() }];
+    check(&Case::new(lowers, Some(upper)).ops(ops));
 }

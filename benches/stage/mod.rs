@@ -25,10 +25,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use fs::{Fs, Mounted};
-use layerstack::{DirLayer, Fsync, LayerStack, OpenOptions, Overlay, OverlayOptions};
+use layerstack::{
+    DirLayer, DirLayerOptions, Fsync, LayerStack, OpenOptions, Overlay, OverlayOptions,
+};
 use mount::{OverlayConfig, OverlayMount};
 
-/// Bytes of a loop file, of which only what is written takes memory.
+/// Bytes of a loop file. Of ext4 all of them take memory, of the others only what is written.
 const IMAGE_BYTES: u64 = 3 << 30;
 
 /// Everything is measured, not only the quick set.
@@ -54,6 +56,7 @@ pub fn on_stage(f: impl FnOnce(&Stage) + Send) {
         return f(&Stage { mounted, dir });
     }
     fs::IMAGE_BYTES.store(IMAGE_BYTES, Ordering::Relaxed);
+    fs::IMAGE_WHOLE.store(true, Ordering::Relaxed);
     namespace::in_mount_namespace(|| {
         // Behind the mounts, so that it is still there when they have gone.
         let dir = temporary();
@@ -138,7 +141,9 @@ impl Site {
     }
 
     pub fn stack(&self) -> LayerStack {
-        let lowers = self.lowers.iter().map(|p| DirLayer::open_lower(p).unwrap());
+        // As the kernel's overlay reads its lowers.
+        let options = DirLayerOptions::new().private_mount(true);
+        let lowers = self.lowers.iter().map(|p| options.open_lower(p).unwrap());
         LayerStack::from_top(lowers).unwrap()
     }
 

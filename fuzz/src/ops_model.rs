@@ -1,5 +1,5 @@
-//! Any operations on any layers in memory, closed, opened again and rotated in between: what the
-//! reference model answers and shows.
+//! Any operations on any layers in memory, also on behalf of callers, closed, opened again and rotated in
+//! between: what the reference model answers and shows.
 
 use std::time::SystemTime;
 
@@ -26,14 +26,18 @@ pub fn now() -> Timestamp {
     Timestamp::new(now.as_secs().cast_signed(), now.subsec_nanos())
 }
 
+/// A directory whose path does not fit into a redirect cannot be renamed (rule R155).
+fn plain_names(mut profile: Profile) -> Profile {
+    profile.odd_names = false;
+    profile
+}
+
 thread_local! {
     static READER: CaseReader = CaseReader::new(&profile());
-    // A directory whose path does not fit into a redirect cannot be renamed (rule R155).
-    static PLAIN_NAMES: CaseReader = {
-        let mut profile = profile();
-        profile.odd_names = false;
-        CaseReader::new(&profile)
-    };
+    static CALLERS: CaseReader = CaseReader::new(&profile().callers(true));
+    static PLAIN_NAMES: CaseReader = CaseReader::new(&plain_names(profile()));
+    static PLAIN_NAMES_CALLERS: CaseReader =
+        CaseReader::new(&plain_names(profile().callers(true)));
 }
 
 /// Checks one input.
@@ -42,7 +46,12 @@ pub fn check(bytes: &[u8]) {
         return;
     };
     let posix = first & 1 == 1;
-    let reader = if posix { &PLAIN_NAMES } else { &READER };
+    let reader = match (posix, first & 2 == 2) {
+        (false, false) => &READER,
+        (false, true) => &CALLERS,
+        (true, false) => &PLAIN_NAMES,
+        (true, true) => &PLAIN_NAMES_CALLERS,
+    };
     let mut case = reader.with(|reader| reader.read(rest));
     without_quirks(&mut case);
     if std::env::var_os("FUZZ_PRINT").is_some() {

@@ -1,6 +1,6 @@
 //! The writing half of the contract.
 
-use super::{Access, LayerBackend, NodeRef, Result};
+use super::{Access, LayerBackend, LayerFile, NodeRef, Result};
 use crate::errno::Errno;
 use crate::meta::{DeviceId, FileType, InodeFlags, SetAttr};
 use crate::path::Name;
@@ -163,6 +163,18 @@ pub trait UpperBackend: LayerBackend {
     /// `EOPNOTSUPP` if the backend declares no `tmpfile`; `EINVAL` if `new` is not a regular file.
     fn tmpfile(&self, dir: &NodeRef, new: &NewNode) -> Result<NodeRef>;
 
+    /// Opens a file that [`tmpfile`](UpperBackend::tmpfile) made and that has no name yet, as
+    /// [`LayerNode::open`](super::LayerNode::open) opens it by its name later: what permissions say counts here,
+    /// whereas its maker may otherwise open it whatever its mode says. The opened file stays usable when the
+    /// file gets a name. `None`: no such file, or this backend opens it by name as easily.
+    ///
+    /// # Errors
+    /// As [`LayerNode::open`](super::LayerNode::open).
+    fn open_unnamed(&self, node: &NodeRef, access: Access) -> Result<Option<Box<dyn LayerFile>>> {
+        let _ = (node, access);
+        Ok(None)
+    }
+
     /// Creates a whiteout (a 0/0 character device, mode 0). Whiteouts may share one inode.
     ///
     /// # Errors
@@ -198,11 +210,11 @@ pub trait UpperBackend: LayerBackend {
     fn set_attr(&self, node: &NodeRef, attr: &SetAttr) -> Result<()>;
 
     /// Sets the size of a regular file as `truncate(2)` does, which differs from
-    /// [`LayerFile::set_len`](super::LayerFile::set_len) in one point: if the size stays, it is the filesystem's choice
+    /// [`LayerFile::set_len`] in one point: if the size stays, it is the filesystem's choice
     /// whether the modification time changes.
     ///
     /// # Errors
-    /// As [`LayerNode::open`](super::LayerNode::open) and [`LayerFile::set_len`](super::LayerFile::set_len).
+    /// As [`LayerNode::open`](super::LayerNode::open) and [`LayerFile::set_len`].
     fn truncate(&self, node: &NodeRef, len: u64) -> Result<()> {
         node.open(Access::Write)?.set_len(len)
     }

@@ -345,5 +345,6 @@ fn leads_out(node: &NodeRef) -> bool {
     let value = node.overlay_attr(OverlayAttr::Redirect);
     let value = value.ok().flatten().unwrap_or_default();
     let parsed = redirect::parse(&value);
-    parsed.is_ok_and(|r| r.parts.contains(&Err(Errno::EACCES)))
+    let out = |part: &&[u8]| redirect::component(part) == Err(Errno::EACCES);
+    parsed.is_ok_and(|r| r.parts.iter().any(out))
 }

@@ -83,7 +83,8 @@ impl MountOptions {
         Ok(())
     }
 
-    /// Opens the directories as a union, as the kernel would mount them. Relative paths are those of
+    /// Opens the directories as a union, as the kernel would mount them: lowers through
+    /// [mounts of their own](DirLayerOptions::private_mount) where that is permitted. Relative paths are those of
     /// the process's working directory.
     ///
     /// # Errors
@@ -104,9 +105,11 @@ impl MountOptions {
         let options = self.on_top_of(base);
         self.check_layers()?;
         let dirs = DirLayerOptions::new().namespace(self.namespace());
-        let lowers = self.lowers.iter().map(|path| dirs.open_lower(path));
+        // As the kernel does.
+        let private = dirs.clone().private_mount(true);
+        let lowers = self.lowers.iter().map(|path| private.open_lower(path));
         let lowers = lowers.collect::<Result<Vec<DirLayer>>>()?;
-        let data = self.data_lowers.iter().map(|path| dirs.open_lower(path));
+        let data = self.data_lowers.iter().map(|path| private.open_lower(path));
         let data = data.collect::<Result<Vec<DirLayer>>>()?;
         let stack = LayerStack::from_top(lowers)?.with_data_layers(data)?;
         match (&self.upper, &self.work) {

@@ -70,6 +70,8 @@ pub(crate) struct Build<'a> {
     /// The plan has no commit: what is to be said once its steps are done.
     pub(crate) refusal: Option<Fail>,
     staged: &'a [Staged],
+    /// If data must be staged first, the plan is made once more afterwards.
+    pub(crate) is_redone: bool,
     uppers: HashMap<u64, Obj>,
     /// Names that the plan gives to upper objects, by directory.
     pub(crate) links: HashSet<(u64, Name)>,
@@ -92,6 +94,7 @@ impl<'a> Build<'a> {
             unstorable: Errno::EIO,
             refusal: None,
             staged,
+            is_redone: false,
             uppers: HashMap::new(),
             links: HashSet::new(),
             counts: HashMap::new(),
@@ -320,8 +323,11 @@ impl<'a> Build<'a> {
         };
         let staged = node.is_some();
         let (flags, stores) = (core.flags(inode)?, core.stores_overlay_attrs());
+        // Only its staging is used of this plan.
+        let only_stages = self.is_redone && !staged && copy_up::copies_data(&meta, data);
         let indexed = index::needs_entry(core.features, meta.is_dir(), meta.nlink);
-        let into_index = indexed && !meta.is_dir();
+        // What has other names below must be found by them from then on (INDEX-1).
+        let into_index = indexed && !meta.is_dir() && meta.nlink > 1;
         let entry = match indexed {
             true => Some(Place {
                 dir: self.work()?,
@@ -331,16 +337,19 @@ impl<'a> Build<'a> {
         };
         let (place, entry) = match entry {
             Some(place) if into_index => (place, None),
-            Some(place) => (to, Some(self.dir_entry(inode, place)?)),
+            Some(place) => (to, Some(self.later_entry(inode, place)?)),
             None => (to, None),
         };
+        let counted = indexed && !meta.is_dir();
+        // With its entry, and with its name if that does not follow.
+        let upper_nlink = if into_index { 1 } else { 2 };
         let facts = copy_up::Facts {
             source,
             data_source,
             target: self.link_target(&lower, &meta)?,
             xattrs: told.xattrs.clone(),
             origin: told.origin.clone(),
-            nlink: into_index.then(|| nlink_value(Relative::Upper, meta.nlink, 1)),
+            nlink: counted.then(|| nlink_value(Relative::Upper, meta.nlink, upper_nlink)),
             entry,
             flags: InodeFlags {
                 // Kept as an overlay attribute, or not at all.
@@ -351,7 +360,7 @@ impl<'a> Build<'a> {
             meta: &meta,
             dir: place.dir,
             name: place.name.clone(),
-            dir_times: match into_index {
+            dir_times: match into_index || only_stages {
                 true => None,
                 false => Some(self.times_of(parent)?),
             },
@@ -385,15 +394,20 @@ impl<'a> Build<'a> {
             staged,
             lower: Some(told),
         });
-        if into_index {
+        if counted {
             let linked = Linked {
                 object,
                 union: meta.nlink,
-                upper: 1,
+                upper: upper_nlink,
             };
             self.counts.insert(inode.id, linked);
-        } else {
+        }
+        if !into_index {
             self.note_link(inode);
+        }
+        if let Some(step) = planned.entry {
+            let inode = inode.clone();
+            self.then(step, move |_| inode.update(|s| s.indexed = true));
         }
         let metacopy = inode.file_type.is_file() && data == Data::Attributes;
         self.metacopy.insert(inode.id, metacopy);
@@ -408,7 +422,7 @@ impl<'a> Build<'a> {
                 s.origin_mark |= copied.is_dir();
                 s.origin_recorded = true;
                 s.impure = false;
-                (s.indexed, s.nlink) = (indexed, meta.nlink);
+                (s.indexed, s.nlink) = (into_index, meta.nlink);
             });
             if !into_index {
                 copied.set_in_upper();

@@ -1,13 +1,17 @@
-//! Copying the data of a file for a copy-up.
+//! Copying the data and the extended attributes of an object for a copy-up.
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use crate::backend::LayerFile;
+use crate::backend::{Access, AttrKey, LayerFile, UpperBackend, XattrMode};
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
+use crate::overlay::execute::Run;
 use crate::overlay::options::CopyProgress;
+use crate::rules::plan::Obj;
+use crate::rules::xattr;
+use crate::xattr_name::XattrName;
 
 /// Bytes between two reports when data pass through this process.
 const COPY_CHUNK_BYTES: u64 = 8 << 20;
@@ -100,6 +104,78 @@ impl Copier<'_> {
             at += got as u64;
         }
         Ok(at - start)
+    }
+}
+
+impl Run<'_> {
+    /// Copies extended attributes as copy-up does (rule R224). An upper that cannot even store overlay
+    /// attributes is taken to have none at all, and nothing is asked of it.
+    pub(super) fn copy_xattrs(
+        &self,
+        upper: &dyn UpperBackend,
+        from: Obj,
+        to: Obj,
+        names: &[XattrName],
+    ) -> Res<()> {
+        let (source, target, layer) = (self.node(from)?, self.node(to)?, self.layer(from));
+        for name in names {
+            let value = match source.xattr(name) {
+                Ok(Some(value)) => value,
+                // Gone since it was listed, or a capability that grants nothing.
+                Ok(None) => continue,
+                Err(e) if e.errno() == Errno::EINVAL && name.as_bytes() == xattr::CAPABILITY => {
+                    continue;
+                }
+                Err(e) => return Err(e).in_layer(layer),
+            };
+            match upper.set_xattr(target, AttrKey::Raw(name), Some(&value), XattrMode::Set) {
+                Err(e)
+                    if e.errno() == Errno::EOPNOTSUPP
+                        && (!xattr::must_copy(name) || !self.core.stores_overlay_attrs()) => {}
+                answer => answer.in_layer(LayerId::Upper)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the data of a file, extent by extent, holes left out (rules R228 to R230).
+    pub(super) fn copy_data(&self, from: Obj, to: Obj, size: u64, keep_size: bool) -> Res<()> {
+        let layer = self.layer(from);
+        let path = self
+            .plan
+            .objects
+            .get(to.0)
+            .map_or(Path::new(""), |o| &o.path);
+        let source = self.node(from)?.open(Access::Read).in_layer(layer)?;
+        let target = self
+            .node(to)?
+            .open(Access::Write)
+            .in_layer(LayerId::Upper)?;
+        let mut copier = Copier {
+            core: self.core,
+            path,
+            size,
+            done: 0,
+            buffer: Vec::new(),
+        };
+        copier.report()?;
+        let mut end = 0;
+        while end < size {
+            let Some(extent) = source.next_data(end).in_layer(layer)? else {
+                break;
+            };
+            let extent = extent.start.max(end)..extent.end.min(size);
+            if extent.is_empty() {
+                break;
+            }
+            end = extent.end;
+            copier.copy(&*source, layer, &*target, extent)?;
+        }
+        self.core.meter.spend_data(copier.done);
+        if !keep_size && (end < size || copier.done == 0) {
+            target.set_len(size).in_layer(LayerId::Upper)?;
+        }
+        Ok(())
     }
 }
 

@@ -12,10 +12,10 @@
 //!
 //! Backends lock for themselves below all of these.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::backend::{BackendError, FsId, FsIdentity, LayerBackend, NodeRef, UpperBackend};
 use crate::credentials::Credentials;
@@ -28,6 +28,7 @@ use crate::overlay::meter::Meter;
 use crate::overlay::objects::Objects;
 use crate::overlay::open::Roots;
 use crate::overlay::options::OverlayOptions;
+use crate::overlay::recent::Recent;
 use crate::overlay::stack::Layers;
 use crate::overlay::watch::Watchers;
 use crate::path::Name;
@@ -39,10 +40,6 @@ use crate::rules::inode::Numbering;
 use crate::rules::warning::Warning;
 use crate::rules::whiteout::{Opacity, opacity};
 use crate::xattr_name::{OverlayAttr, XattrNamespace};
-
-/// Visible objects kept in use after the last handle to them is gone, so that a warm lookup asks no
-/// layer. Bounds memory; a larger one only helps trees whose hot set is larger.
-const CACHE_INODES_MAX: usize = 4096;
 
 /// A failure inside the engine: an errno, and what is known about its cause. The facade adds
 /// operation and path.
@@ -194,7 +191,7 @@ pub(crate) struct Shared {
     dev_minor: u32,
     root: Arc<Inode>,
     tree: RwLock<()>,
-    recent: Mutex<VecDeque<Arc<Inode>>>,
+    pub(crate) recent: Arc<Recent>,
     pub(crate) objects: Arc<Objects>,
     next_id: AtomicU64,
     next_temp: AtomicU64,
@@ -344,7 +341,7 @@ impl Core {
             dev_minor: u32::try_from(dev_minor & u64::from(u32::MAX)).unwrap_or(0),
             root,
             tree: RwLock::new(()),
-            recent: Mutex::new(VecDeque::new()),
+            recent: Arc::default(),
             objects: Arc::default(),
             next_id: AtomicU64::new(2),
             next_temp: AtomicU64::new(1),
@@ -433,20 +430,6 @@ impl Shared {
     pub(crate) fn temp_name(&self) -> Res<Name> {
         let n = self.next_temp.fetch_add(1, Ordering::Relaxed);
         Ok(Name::new(format!("#{n:x}"))?)
-    }
-
-    /// Keeps an inode in use for a while.
-    pub(crate) fn keep(&self, inode: &Arc<Inode>) {
-        let dropped = {
-            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            recent.push_back(inode.clone());
-            if recent.len() > CACHE_INODES_MAX {
-                recent.pop_front()
-            } else {
-                None
-            }
-        };
-        drop(dropped);
     }
 
     pub(crate) fn is_trap(&self, fs: usize, ino: u64) -> bool {

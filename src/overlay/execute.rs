@@ -1,20 +1,17 @@
 //! The one executor: runs the steps of plans against backends.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::backend::{
-    Access, At, AttrKey, NodeRef, RemoveKind, SyncScope, UpperBackend, XattrMode,
+    Access, At, AttrKey, LayerFile, NodeRef, RemoveKind, SyncScope, UpperBackend, XattrMode,
 };
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::overlay::build::{Build, Prepared, Segment, Staged};
-use crate::overlay::copier::Copier;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::Inode;
 use crate::rules::cost::Cost;
 use crate::rules::plan::{Obj, Place, Plan, Role, Step};
-use crate::rules::xattr;
 use crate::xattr_name::OverlayAttr;
 
 impl Core {
@@ -24,6 +21,18 @@ impl Core {
         &self,
         build: impl Fn(&mut Build<'_>) -> Res<T>,
     ) -> Res<(T, Vec<Option<NodeRef>>)> {
+        let (value, done) = self.mutate_to_open(None, build)?;
+        Ok((value, done.bound))
+    }
+
+    /// As [`Core::mutate`]; a file that the mutation copies up is opened as well where that is easier before
+    /// it has its name.
+    pub(crate) fn mutate_to_open<T>(
+        &self,
+        access: Option<Access>,
+        build: impl Fn(&mut Build<'_>) -> Res<T>,
+    ) -> Res<(T, Done)> {
+        let build = Mutation { build, access };
         let mut staged: Vec<Staged> = Vec::new();
         // Inodes whose copy-up this call serialises; the guards borrow from them.
         let mut serial: Option<Arc<Inode>> = None;
@@ -36,14 +45,14 @@ impl Core {
                 }
             };
             match next {
-                Ok(Attempt::Done(value, bound)) => break Ok((value, bound)),
+                Ok(Attempt::Done(value, done)) => break Ok((value, done)),
                 Ok(Attempt::Stage(inode)) => serial = Some(inode),
                 Err(e) => break Err(e),
             }
         };
         self.discard(
             staged,
-            result.as_ref().ok().map(|(_, bound)| bound.as_slice()),
+            result.as_ref().ok().map(|(_, done)| done.bound.as_slice()),
         );
         result
     }
@@ -51,7 +60,7 @@ impl Core {
     /// One attempt with nothing held: either it completes, or it tells what must be staged.
     fn attempt<T>(
         &self,
-        build: &impl Fn(&mut Build<'_>) -> Res<T>,
+        build: &Mutation<impl Fn(&mut Build<'_>) -> Res<T>>,
         staged: &mut Vec<Staged>,
     ) -> Res<Attempt<T>> {
         let tree = self.write();
@@ -68,15 +77,15 @@ impl Core {
             staged.push(self.stage(&prepared, segment)?);
             return self.attempt_holding(build, staged, &inode, guard);
         }
-        let bound = self.execute(prepared)?;
-        Ok(Attempt::Done(value, bound))
+        let done = self.execute(prepared, build.access)?;
+        Ok(Attempt::Done(value, done))
     }
 
     /// Attempts while the copy-up of `held` is serialised: stages whatever must be staged and goes on
     /// until the mutation is done.
     fn attempt_holding<T>(
         &self,
-        build: &impl Fn(&mut Build<'_>) -> Res<T>,
+        build: &Mutation<impl Fn(&mut Build<'_>) -> Res<T>>,
         staged: &mut Vec<Staged>,
         held: &Arc<Inode>,
         _guard: MutexGuard<'_, ()>,
@@ -85,8 +94,8 @@ impl Core {
             let tree = self.write();
             let (value, prepared) = self.prepare(build, staged)?;
             let Some(segment) = first_unstaged(&prepared) else {
-                let bound = self.execute(prepared)?;
-                return Ok(Attempt::Done(value, bound));
+                let done = self.execute(prepared, build.access)?;
+                return Ok(Attempt::Done(value, done));
             };
             drop(tree);
             let other = segment.inode.clone();
@@ -104,11 +113,12 @@ impl Core {
 
     fn prepare<T>(
         &self,
-        build: &impl Fn(&mut Build<'_>) -> Res<T>,
+        mutation: &Mutation<impl Fn(&mut Build<'_>) -> Res<T>>,
         staged: &[Staged],
     ) -> Res<(T, Prepared)> {
         let mut b = Build::new(self, staged);
-        let value = build(&mut b)?;
+        b.is_redone = true;
+        let value = (mutation.build)(&mut b)?;
         Ok((value, b.finish()))
     }
 
@@ -127,6 +137,8 @@ impl Core {
             bound,
             unstorable: Errno::EIO,
             temps: Vec::new(),
+            access: None,
+            opened: None,
         };
         for planned in &plan.steps {
             if let Err(e) = run.step(&planned.step, planned.role) {
@@ -188,7 +200,7 @@ impl Core {
     }
 
     /// Executes a plan. Call with the tree's write lock held.
-    fn execute(&self, prepared: Prepared) -> Res<Vec<Option<NodeRef>>> {
+    fn execute(&self, prepared: Prepared, access: Option<Access>) -> Res<Done> {
         let Prepared {
             plan,
             bound,
@@ -201,6 +213,7 @@ impl Core {
         effects.sort_by_key(|(at, _)| *at);
         let mut effects = effects.into_iter().peekable();
         let mut run = Run::new(self, &plan, bound, unstorable)?;
+        run.access = access;
         let mut progress = Progress::default();
         let mut failed = None;
         for (i, planned) in plan.steps.iter().enumerate() {
@@ -230,7 +243,10 @@ impl Core {
             }
         }
         match failed.or(refusal) {
-            None => Ok(run.bound),
+            None => Ok(Done {
+                bound: run.bound,
+                opened: run.opened,
+            }),
             Some(e) => {
                 run.undo();
                 Err(e)
@@ -270,8 +286,30 @@ impl Progress {
     }
 }
 
+/// A mutation to be made.
+struct Mutation<F> {
+    /// Resolves and plans.
+    build: F,
+    /// See [`Core::mutate_to_open`].
+    access: Option<Access>,
+}
+
+/// What a mutation that was made leaves.
+pub(crate) struct Done {
+    /// The nodes of the plan's objects.
+    pub(crate) bound: Vec<Option<NodeRef>>,
+    /// A file that was copied up, opened.
+    pub(crate) opened: Option<Opened>,
+}
+
+/// A node of the upper, opened.
+pub(crate) struct Opened {
+    pub(crate) node: NodeRef,
+    pub(crate) file: Box<dyn LayerFile>,
+}
+
 enum Attempt<T> {
-    Done(T, Vec<Option<NodeRef>>),
+    Done(T, Done),
     Stage(Arc<Inode>),
 }
 
@@ -290,13 +328,16 @@ fn first_unstaged(prepared: &Prepared) -> Option<&Segment> {
 
 /// A plan being run.
 pub(super) struct Run<'a> {
-    core: &'a Core,
+    pub(super) core: &'a Core,
     pub(super) upper: Option<&'a dyn UpperBackend>,
-    plan: &'a Plan,
+    pub(super) plan: &'a Plan,
     bound: Vec<Option<NodeRef>>,
     unstorable: Errno,
     /// Names in the work directory that would be left behind.
     pub(super) temps: Vec<Temp>,
+    /// A file that gets its first name is to be opened so, if that is easier before.
+    access: Option<Access>,
+    opened: Option<Opened>,
 }
 
 /// A name in the work directory.
@@ -326,6 +367,8 @@ impl<'a> Run<'a> {
             bound,
             unstorable,
             temps: Vec::new(),
+            access: None,
+            opened: None,
         })
     }
 
@@ -450,6 +493,7 @@ impl<'a> Run<'a> {
                 upper.sync(SyncScope::Node(node)).in_layer(LayerId::Upper)?;
             }
             Step::Link { object, to } => {
+                self.open_unnamed(upper, *object)?;
                 upper
                     .link(self.node(*object)?, self.at(to)?)
                     .in_layer(LayerId::Upper)?;
@@ -467,79 +511,20 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Opens a file that is about to get its first name, if that is wanted. What fails is tried by name
+    /// once it has one.
+    fn open_unnamed(&mut self, upper: &dyn UpperBackend, object: Obj) -> Res<()> {
+        if let (Some(access), None) = (self.access, &self.opened) {
+            let node = self.node(object)?.clone();
+            let file = upper.open_unnamed(&node, access).ok().flatten();
+            self.opened = file.map(|file| Opened { node, file });
+        }
+        Ok(())
+    }
+
     pub(super) fn bind(&mut self, object: Obj, node: NodeRef) {
         if let Some(slot) = self.bound.get_mut(object.0) {
             *slot = Some(node);
         }
-    }
-
-    /// Copies extended attributes as copy-up does (rule R224). An upper that cannot even store overlay
-    /// attributes is taken to have none at all, and nothing is asked of it.
-    fn copy_xattrs(
-        &self,
-        upper: &dyn UpperBackend,
-        from: Obj,
-        to: Obj,
-        names: &[crate::xattr_name::XattrName],
-    ) -> Res<()> {
-        let (source, target, layer) = (self.node(from)?, self.node(to)?, self.layer(from));
-        for name in names {
-            let value = match source.xattr(name) {
-                Ok(Some(value)) => value,
-                // Gone since it was listed, or a capability that grants nothing.
-                Ok(None) => continue,
-                Err(e) if e.errno() == Errno::EINVAL && name.as_bytes() == xattr::CAPABILITY => {
-                    continue;
-                }
-                Err(e) => return Err(e).in_layer(layer),
-            };
-            match upper.set_xattr(target, AttrKey::Raw(name), Some(&value), XattrMode::Set) {
-                Err(e)
-                    if e.errno() == Errno::EOPNOTSUPP
-                        && (!xattr::must_copy(name) || !self.core.stores_overlay_attrs()) => {}
-                answer => answer.in_layer(LayerId::Upper)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Copies the data of a file, extent by extent, holes left out (rules R228 to R230).
-    fn copy_data(&self, from: Obj, to: Obj, size: u64, keep_size: bool) -> Res<()> {
-        let layer = self.layer(from);
-        let path = self
-            .plan
-            .objects
-            .get(to.0)
-            .map_or(Path::new(""), |o| &o.path);
-        let source = self.node(from)?.open(Access::Read).in_layer(layer)?;
-        let target = self
-            .node(to)?
-            .open(Access::Write)
-            .in_layer(LayerId::Upper)?;
-        let mut copier = Copier {
-            core: self.core,
-            path,
-            size,
-            done: 0,
-            buffer: Vec::new(),
-        };
-        copier.report()?;
-        let mut end = 0;
-        while end < size {
-            let Some(extent) = source.next_data(end).in_layer(layer)? else {
-                break;
-            };
-            let extent = extent.start.max(end)..extent.end.min(size);
-            if extent.is_empty() {
-                break;
-            }
-            end = extent.end;
-            copier.copy(&*source, layer, &*target, extent)?;
-        }
-        self.core.meter.spend_data(copier.done);
-        if !keep_size && (end < size || copier.done == 0) {
-            target.set_len(size).in_layer(LayerId::Upper)?;
-        }
-        Ok(())
     }
 }

@@ -13,7 +13,9 @@ use crate::backend::{Access, LayerFile, SyncScope};
 use crate::errno::Errno;
 use crate::error::{LayerId, Result};
 use crate::meta::{Metadata, SetAttr};
+use crate::op::OpenOptions;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
+use crate::overlay::execute::Opened;
 use crate::overlay::inode::Inode;
 use crate::rules::attr::Change;
 use crate::xattr_name::XattrName;
@@ -59,19 +61,27 @@ impl fmt::Debug for File {
 }
 
 impl File {
-    /// Opens the real file of `inode`, which is in the upper if `write`.
+    /// Opens the real file of `inode`, which is in the upper if `write`; `opened`: what may be open of it
+    /// already, with that access.
     pub(crate) fn open(
         core: Arc<Core>,
         inode: Arc<Inode>,
-        options: &crate::op::OpenOptions,
+        options: &OpenOptions,
+        opened: Option<Opened>,
     ) -> Res<File> {
         let (read, write) = (options.read, options.writes());
-        let access = match (read, write) {
-            (true, true) => Access::ReadWrite,
-            (false, true) => Access::Write,
-            _ => Access::Read,
+        let is_it = |opened: &Opened| {
+            let state = inode.state();
+            let same = |upper| Arc::ptr_eq(upper, &opened.node);
+            state.has_upper_data() && state.upper.as_ref().is_some_and(same)
         };
-        let real = open_real(&core, &inode, access)?;
+        let real = match opened.filter(is_it) {
+            Some(opened) => Real {
+                file: opened.file.into(),
+                layer: LayerId::Upper,
+            },
+            None => open_real(&core, &inode, access(options))?,
+        };
         let open = Open {
             inode,
             real: RwLock::new(real),
@@ -354,6 +364,15 @@ impl File {
     /// [`File::sync`]'s.
     pub fn close(self) {
         drop(self);
+    }
+}
+
+/// How the real file is opened for such options.
+pub(crate) fn access(options: &OpenOptions) -> Access {
+    match (options.read, options.writes()) {
+        (true, true) => Access::ReadWrite,
+        (false, true) => Access::Write,
+        _ => Access::Read,
     }
 }
 

@@ -36,9 +36,12 @@ impl Build<'_> {
         self.links.extend(key(inode));
     }
 
-    /// What a directory that is copied up gets in the index: an entry at `place`.
-    pub(crate) fn dir_entry(&mut self, inode: &Inode, place: Place) -> Res<Entry> {
-        Ok(Entry {
+    /// What `inode` gets in the index once it is copied up: an entry at `place`.
+    pub(crate) fn later_entry(&mut self, inode: &Inode, place: Place) -> Res<Entry> {
+        if !inode.is_dir() {
+            return Ok(Entry::Name(place));
+        }
+        Ok(Entry::Directory {
             object: self.object(LayerId::Work, inode.path(), None),
             temp: self.temp()?,
             place,

@@ -100,7 +100,7 @@ impl Core {
             }),
             Some(made) => {
                 let inode = self.name(dir, name, made)?;
-                self.keep(&inode);
+                self.recent.keep(&inode);
                 Ok(Found::Inode(inode))
             }
         }

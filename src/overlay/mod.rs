@@ -36,6 +36,7 @@ pub(crate) mod planning;
 pub(crate) mod promote;
 pub(crate) mod read;
 pub(crate) mod reading;
+pub(crate) mod recent;
 pub(crate) mod renaming;
 pub(crate) mod stack;
 pub(crate) mod stats;

@@ -13,6 +13,7 @@ use crate::overlay::build::Build;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::inode::{Inode, Place as InodePlace, State, path_of};
 use crate::overlay::lookup::Found;
+use crate::overlay::recent::Recent;
 use crate::path::Name;
 use crate::rules::attr::Change;
 use crate::rules::copy_up::Data;
@@ -152,10 +153,12 @@ impl Build<'_> {
         let commit = create::plan(&mut self.plan, object, &facts);
         let inode = self.pure_upper(file_type, opaque);
         let (made, dir, name) = (inode.clone(), dir.clone(), name.clone());
+        let recent = self.core.recent.clone();
         self.then(commit, move |objects| {
             made.update(|s| s.upper = bound(objects, object));
             made.set_place(InodePlace::At(dir.clone(), name.clone()));
             dir.set_child(&name, &made);
+            recent.keep(&made);
         });
         Ok(inode)
     }
@@ -182,7 +185,6 @@ impl Build<'_> {
         inode.set_in_upper();
         let _ = inode.origin.set(None);
         inode.set_flags(Some(InodeFlags::default()));
-        self.core.keep(&inode);
         inode
     }
 
@@ -334,9 +336,10 @@ impl Build<'_> {
         let commit = remove::plan(&mut self.plan, &facts);
         self.drop_name(commit, &inode, &state, counted)?;
         let (dir, name) = (target.dir.clone(), target.name.clone());
+        let recent = self.core.recent.clone();
         self.then(commit, move |_| {
             dir.forget(&name);
-            unname(&inode, &dir, &name);
+            unname(&inode, &dir, &name, &recent);
         });
         Ok(())
     }
@@ -499,7 +502,8 @@ impl Build<'_> {
 }
 
 /// After a removal: the object has no name here any more.
-pub(crate) fn unname(inode: &Arc<Inode>, dir: &Arc<Inode>, name: &Name) {
+pub(crate) fn unname(inode: &Arc<Inode>, dir: &Arc<Inode>, name: &Name, recent: &Recent) {
+    recent.release(inode);
     if let InodePlace::At(parent, own) = inode.place()
         && Arc::ptr_eq(&parent, dir)
         && own == *name

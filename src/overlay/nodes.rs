@@ -9,8 +9,9 @@ use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::{InodeFlags, Metadata};
 use crate::op::OpenOptions;
+use crate::overlay::build::Build;
 use crate::overlay::core::{Core, InLayer, Res};
-use crate::overlay::file::File;
+use crate::overlay::file::{File, access};
 use crate::overlay::inode::Inode;
 use crate::overlay::mutate::{Spec, Target};
 use crate::path::Name;
@@ -74,14 +75,17 @@ impl Core {
         options: &OpenOptions,
     ) -> Res<File> {
         self.permit_open(inode, options)?;
+        let options = &at_offsets(options);
+        let mut opened = None;
         if open::copies_up(options) && !inode.state().has_upper_data() {
             let data = match options.truncate {
                 true => Data::Truncate,
                 false => Data::Full,
             };
-            self.mutate(|b| b.upper(inode, data).map(|_| ()))?;
+            let build = |b: &mut Build<'_>| b.upper(inode, data).map(|_| ());
+            opened = self.mutate_to_open(Some(access(options)), build)?.1.opened;
         }
-        let file = self.handle(inode, options)?;
+        let file = File::open(self.clone(), inode.clone(), options, opened)?;
         if options.truncate {
             file.truncate_opened()?;
         }
@@ -100,12 +104,7 @@ impl Core {
             mode: options.mode,
         };
         let inode = self.create_in(dir, name, &spec)?;
-        self.handle(&inode, options)
-    }
-
-    fn handle(self: &Arc<Self>, inode: &Arc<Inode>, options: &OpenOptions) -> Res<File> {
-        let options = options.clone().write(options.writes()).append(false);
-        File::open(self.clone(), inode.clone(), &options)
+        File::open(self.clone(), inode, &at_offsets(options), None)
     }
 
     /// `truncate(2)` of a file in use.
@@ -141,6 +140,11 @@ impl Core {
             _ => Ok(()),
         }
     }
+}
+
+/// The same, but writing where it is told.
+fn at_offsets(options: &OpenOptions) -> OpenOptions {
+    options.clone().write(options.writes()).append(false)
 }
 
 impl File {

@@ -8,9 +8,10 @@ use crate::errno::Errno;
 use crate::op::OpenOptions;
 use crate::overlay::build::Build;
 use crate::overlay::core::{Core, Res};
-use crate::overlay::file::File;
+use crate::overlay::execute::Opened;
+use crate::overlay::file::{File, access};
 use crate::overlay::inode::Inode;
-use crate::overlay::lookup::Found;
+use crate::overlay::lookup;
 use crate::overlay::mutate::{Spec, Target};
 use crate::overlay::paths::Follow;
 use crate::rules::attr::Change;
@@ -25,16 +26,17 @@ impl Core {
         path: &Path,
         options: &OpenOptions,
     ) -> Res<File> {
-        let inode = match self.open_inode(None, base, path, options)? {
-            Opened::Existing(inode) => inode,
-            Opened::New(inode) => {
-                return File::open(self.clone(), inode, options);
+        let (found, opened) = self.open_inode(None, base, path, options)?;
+        let inode = match found {
+            Found::Existing(inode) => inode,
+            Found::New(inode) => {
+                return File::open(self.clone(), inode, options, opened);
             }
         };
         if inode.is_dir() {
             return Err(Errno::EISDIR.into());
         }
-        let file = File::open(self.clone(), inode, options)?;
+        let file = File::open(self.clone(), inode, options, opened)?;
         if options.truncate {
             file.truncate_opened()?;
         }
@@ -58,7 +60,7 @@ impl Core {
         base: &Arc<Inode>,
         path: &Path,
         options: &OpenOptions,
-    ) -> Res<Opened> {
+    ) -> Res<(Found, Option<Opened>)> {
         open::check(options)?;
         if plan.is_none() && !options.tmpfile && !options.create && !options.create_new {
             // The common case needs no exclusive access.
@@ -67,10 +69,10 @@ impl Core {
             let ready = inode.in_upper() && inode.state().has_upper_data();
             if !open::copies_up(options) || ready {
                 drop(tree);
-                return Ok(Opened::Existing(inode));
+                return Ok((Found::Existing(inode), None));
             }
         }
-        let made: std::sync::Mutex<Option<Opened>> = std::sync::Mutex::new(None);
+        let made: std::sync::Mutex<Option<Found>> = std::sync::Mutex::new(None);
         let build = |b: &mut Build<'_>| {
             let opened = self.open_step(b, base, path, options)?;
             *made
@@ -78,19 +80,18 @@ impl Core {
                 .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(opened);
             Ok(())
         };
-        match plan {
+        let opened = match plan {
             Some(b) => {
                 let _tree = self.read();
                 build(b)?;
+                None
             }
-            None => {
-                self.mutate(build)?;
-            }
-        }
-        let opened = made
+            None => self.mutate_to_open(Some(access(options)), build)?.1.opened,
+        };
+        let found = made
             .into_inner()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(opened.ok_or(Errno::EIO)?)
+        Ok((found.ok_or(Errno::EIO)?, opened))
     }
 
     /// An existing object as `open(2)` without creating finds it.
@@ -129,7 +130,7 @@ impl Core {
         base: &Arc<Inode>,
         path: &Path,
         options: &OpenOptions,
-    ) -> Res<Opened> {
+    ) -> Res<Found> {
         if options.tmpfile {
             let dir = self.walk_path(base, path, !options.no_follow)?;
             if !dir.is_dir() {
@@ -137,7 +138,7 @@ impl Core {
             }
             self.upper()?;
             self.may_add(&dir)?;
-            return Ok(Opened::New(b.tmpfile(&dir, options.mode)?));
+            return Ok(Found::New(b.tmpfile(&dir, options.mode)?));
         }
         let data = if options.truncate {
             Data::Truncate
@@ -149,7 +150,7 @@ impl Core {
             if open::copies_up(options) {
                 b.upper(&inode, data)?;
             }
-            return Ok(Opened::Existing(inode));
+            return Ok(Found::Existing(inode));
         }
         let follow = match options.no_follow || options.create_new {
             true => Follow::No,
@@ -166,7 +167,7 @@ impl Core {
             return Err(Errno::EISDIR.into());
         }
         let found = self.lookup(&last.dir, &name)?;
-        if let Found::Inode(inode) = &found {
+        if let lookup::Found::Inode(inode) = &found {
             if options.create_new {
                 return Err(Errno::EEXIST.into());
             }
@@ -174,7 +175,7 @@ impl Core {
             if open::copies_up(options) {
                 b.upper(inode, data)?;
             }
-            return Ok(Opened::Existing(inode.clone()));
+            return Ok(Found::Existing(inode.clone()));
         }
         if last.dir.is_gone() {
             return Err(Errno::ENOENT.into());
@@ -188,12 +189,12 @@ impl Core {
             kind: NewKind::File,
             mode: options.mode,
         };
-        Ok(Opened::New(b.create(&target, &spec)?))
+        Ok(Found::New(b.create(&target, &spec)?))
     }
 }
 
 /// What opening found or made.
-enum Opened {
+enum Found {
     Existing(Arc<Inode>),
     New(Arc<Inode>),
 }

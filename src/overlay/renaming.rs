@@ -8,6 +8,7 @@ use crate::overlay::build::Build;
 use crate::overlay::core::{Fail, Res};
 use crate::overlay::inode::{Inode, Place as InodePlace};
 use crate::overlay::mutate::{Target, becomes_merged, unname};
+use crate::overlay::recent::Recent;
 use crate::rules::copy_up::Data;
 use crate::rules::permission::Mask;
 use crate::rules::plan::{Obj, Place};
@@ -202,8 +203,9 @@ impl Build<'_> {
             self.drop_name(steps.commit, &inode, &state, counted)?;
         }
         let (old, new) = (old.clone(), new.clone());
+        let recent = self.core.recent.clone();
         self.then(steps.commit, move |_| {
-            moved(&source, other.as_ref(), &old, &new, flags.exchange)
+            moved(&source, other.as_ref(), &old, &new, flags.exchange, &recent)
         });
         Ok(true)
     }
@@ -235,6 +237,7 @@ fn moved(
     old: &Target,
     new: &Target,
     exchange: bool,
+    recent: &Recent,
 ) {
     old.dir.forget(&old.name);
     new.dir.forget(&new.name);
@@ -243,7 +246,7 @@ fn moved(
             other.set_place(InodePlace::At(old.dir.clone(), old.name.clone()));
             old.dir.set_child(&old.name, other);
         } else {
-            unname(other, &new.dir, &new.name);
+            unname(other, &new.dir, &new.name, recent);
         }
     }
     source.set_place(InodePlace::At(new.dir.clone(), new.name.clone()));

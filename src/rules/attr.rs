@@ -66,7 +66,8 @@ pub(crate) enum Change {
     Touch,
     /// Opened for writing; `append`: at the end only.
     Write { append: bool },
-    /// The size is set.
+    /// The size is set, by who may write to the object, or has it open for writing already: an immutable one
+    /// does not mind the latter, as in the kernel.
     Truncate,
     /// Space is added, or (not `only_adds`) data change.
     Allocate { only_adds: bool },
@@ -85,9 +86,9 @@ pub(crate) fn permits(flags: InodeFlags, change: Change) -> Result<(), Errno> {
         Change::RemoveEntry
         | Change::Name
         | Change::Attributes
-        | Change::Truncate
         | Change::Allocate { only_adds: false }
         | Change::Write { append: false } => flags.immutable || flags.append,
+        Change::Truncate => flags.append,
     };
     if denied { Err(Errno::EPERM) } else { Ok(()) }
 }
@@ -165,7 +166,7 @@ mod tests {
             (Change::Touch, true, false),
             (Change::Write { append: true }, true, false),
             (Change::Write { append: false }, false, false),
-            (Change::Truncate, false, false),
+            (Change::Truncate, false, true),
         ];
         for (change, if_append, if_immutable) in rows {
             assert_eq!(permits(append, change).is_ok(), if_append, "{change:?}");

@@ -8,6 +8,7 @@
 //! none of its data, and the overlay attribute `metacopy` says so. The data follow into the same file
 //! when it is first opened to be written to (rules R178 to R180).
 
+use crate::acl;
 use crate::backend::{NewKind, NewNode, RenameHow, XattrMode};
 use crate::meta::{FileType, InodeFlags, Metadata, SetAttr, SetTime, Timestamp};
 use crate::path::Name;
@@ -41,6 +42,12 @@ impl Data {
     }
 }
 
+/// Whether there are data to copy of an object with these attributes; `data` is
+/// [settled](Data::settle).
+pub(crate) fn copies_data(meta: &Metadata, data: Data) -> bool {
+    meta.is_file() && data == Data::Full && meta.size > 0
+}
+
 /// What copy-up needs to know about the object and its place.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
@@ -65,7 +72,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) dir_times: Option<(Timestamp, Timestamp)>,
     /// The value for the overlay attribute `nlink`, of what goes into the index.
     pub(crate) nlink: Option<Vec<u8>>,
-    /// The entry in the index, of a directory.
+    /// The entry in the index that follows, of a directory or a file with one name.
     pub(crate) entry: Option<Entry>,
     /// The upper directory is to be marked impure (it is not yet, and can be).
     pub(crate) marks_impure: bool,
@@ -86,14 +93,19 @@ pub(crate) fn records_origin(meta: &Metadata) -> bool {
     meta.is_dir() || meta.nlink == 1
 }
 
-/// The entry in the index that a directory gets.
+/// The entry in the index that an object gets once it is published.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    /// What is made.
-    pub(crate) object: Obj,
-    pub(crate) place: Place,
-    /// A free place beside it.
-    pub(crate) temp: Place,
+pub(crate) enum Entry {
+    /// One more name of a file.
+    Name(Place),
+    /// A directory that tells which one it is of.
+    Directory {
+        /// What is made.
+        object: Obj,
+        place: Place,
+        /// A free place beside it.
+        temp: Place,
+    },
 }
 
 /// Which steps were appended where.
@@ -109,6 +121,8 @@ pub(crate) struct Planned {
     pub(crate) impure: Option<usize>,
     /// Index of the step that publishes.
     pub(crate) publish: usize,
+    /// Index of the step that makes the entry in the index, if that follows.
+    pub(crate) entry: Option<usize>,
 }
 
 /// Appends the copy-up of one object whose parent is in the upper.
@@ -119,9 +133,14 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
         dir: f.work,
         name: f.temp.clone(),
     };
+    let at_once = unnamed && has_mode_at_once(f);
     let node = NewNode {
         kind: new_kind(f),
-        mode: if f.meta.is_dir() { 0o700 } else { 0o600 },
+        mode: match f.meta.file_type {
+            FileType::Directory => 0o700,
+            _ if at_once => f.meta.mode & 0o7777,
+            _ => 0o600,
+        },
         uid: Some(f.meta.uid),
         gid: Some(f.meta.gid),
     };
@@ -141,7 +160,7 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
             }
         },
     );
-    let copies_data = f.meta.is_file() && f.data == Data::Full && f.meta.size > 0;
+    let copies_data = copies_data(f.meta, f.data);
     let metacopy = f.meta.is_file() && f.data == Data::Attributes;
     if copies_data {
         let step = Step::CopyData {
@@ -208,6 +227,9 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
     }
     let mut attr = SetAttr::like(f.meta);
     (attr.uid, attr.gid) = (None, None);
+    if at_once {
+        attr.mode = None;
+    }
     if f.data == Data::Truncate && f.meta.is_file() {
         attr.mtime = SetTime::Now;
     }
@@ -249,12 +271,14 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
             },
         );
     }
-    // Last: an entry that names a directory which never came, as a crash may leave it, is an error for
-    // everybody who looks the lower one up (deviation INDEX-1).
-    if let Some(entry) = &f.entry {
-        plan_entry(plan, object, entry);
-    }
+    // Last: an entry of what never came, as a crash may leave it, is an error for everybody who looks the
+    // lower object up (deviation INDEX-1).
+    let entry = f
+        .entry
+        .as_ref()
+        .map(|entry| plan_entry(plan, object, entry));
     Planned {
+        entry,
         object,
         first,
         staged: after_staging,
@@ -263,19 +287,25 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
     }
 }
 
-/// Appends making the index entry of a directory that was copied up (rule R269).
-fn plan_entry(plan: &mut Plan, dir: Obj, entry: &Entry) {
+/// Appends making the index entry of what was copied up (rule R269); answers the last step's index.
+fn plan_entry(plan: &mut Plan, copied: Obj, entry: &Entry) -> usize {
+    let (object, place, temp) = match entry.clone() {
+        Entry::Name(to) => {
+            let object = copied;
+            return plan.push(Role::Neutral, Step::Link { object, to });
+        }
+        Entry::Directory {
+            object,
+            place,
+            temp,
+        } => (object, place, temp),
+    };
     let node = NewNode {
         kind: NewKind::Directory,
         mode: 0,
         uid: None,
         gid: None,
     };
-    let Entry {
-        object,
-        place,
-        temp,
-    } = entry.clone();
     plan.push(
         Role::Neutral,
         Step::Create {
@@ -289,7 +319,7 @@ fn plan_entry(plan: &mut Plan, dir: Obj, entry: &Entry) {
         Step::SetHandle {
             object,
             attr: OverlayAttr::Upper,
-            of: dir,
+            of: copied,
         },
     );
     plan.push(
@@ -300,7 +330,7 @@ fn plan_entry(plan: &mut Plan, dir: Obj, entry: &Entry) {
             to: place,
             how: RenameHow::Replace,
         },
-    );
+    )
 }
 
 /// What bringing the data of a metacopy needs to know.
@@ -363,6 +393,14 @@ pub(crate) fn plan_promotion(plan: &mut Plan, f: PromoteFacts) -> Promoted {
     }
     let publish = plan.push(Role::Neutral, set_metacopy(object, None));
     Promoted { first, publish }
+}
+
+/// Whether a file that nobody can reach before it is published may have its mode from the start: nothing
+/// that follows takes bits away or depends on them (writing and owners on set-id bits, access lists on
+/// all, attributes on the owner's).
+fn has_mode_at_once(f: &Facts<'_>) -> bool {
+    let lists = f.xattrs.iter().any(|name| name.as_bytes() == acl::ACCESS);
+    !lists && f.meta.mode & 0o7000 == 0 && f.meta.mode & 0o600 == 0o600
 }
 
 fn set_metacopy(object: Obj, value: Option<Vec<u8>>) -> Step {
@@ -586,7 +624,7 @@ mod tests {
                 dir: f.work,
                 name: Name::try_from(name).unwrap(),
             };
-            f.entry = Some(Entry {
+            f.entry = Some(Entry::Directory {
                 object: f.source,
                 place: place("00fb"),
                 temp: place("#2"),
@@ -597,6 +635,20 @@ mod tests {
         ];
         assert_eq!(kinds(&p), expected);
         assert_eq!((done.staged, done.impure, done.publish), (2, Some(2), 3));
+        assert_eq!(done.entry, Some(7));
+    }
+
+    #[test]
+    fn r269_a_file_with_one_name_gets_its_entry_once_it_is_published() {
+        let (p, done) = planned(&file(0), |f| {
+            f.entry = Some(Entry::Name(Place {
+                dir: f.work,
+                name: Name::try_from("00fb").unwrap(),
+            }));
+        });
+        assert_eq!(kinds(&p).last(), Some(&"link"));
+        assert_eq!(done.entry, Some(p.steps.len() - 1));
+        assert!(done.publish < p.steps.len() - 1);
     }
 
     #[test]

@@ -14,15 +14,12 @@ pub const REDIRECT_BYTES_MAX: usize = 256;
 pub(crate) struct Redirect<'a> {
     /// A path from the union's root, not a name in the same lower parents.
     pub(crate) absolute: bool,
-    /// The value, up to a NUL.
-    pub(crate) value: &'a [u8],
-    /// The components; an error is what asking a directory for it gives.
-    pub(crate) parts: Vec<Result<Name, Errno>>,
+    /// The components.
+    pub(crate) parts: Vec<&'a [u8]>,
 }
 
 /// Parses the raw value. A NUL cuts it off, as in the kernel's string handling. Components that no
-/// directory can hold do no harm until one is asked for them: `.` and `..` are `EACCES` then, a longer
-/// one than a name can be is `ENAMETOOLONG`.
+/// directory can hold do no harm until one is asked for them: see [`component`].
 ///
 /// # Errors
 /// `EINVAL`: empty, empty components, a trailing slash, or a relative value with a slash.
@@ -33,14 +30,11 @@ pub(crate) fn parse(value: &[u8]) -> Result<Redirect<'_>, Errno> {
         None if value.contains(&b'/') => return Err(Errno::EINVAL),
         None => (false, value),
     };
-    if path.split(|b| *b == b'/').any(<[u8]>::is_empty) {
+    let parts: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
+    if parts.iter().any(|part| part.is_empty()) {
         return Err(Errno::EINVAL);
     }
-    Ok(Redirect {
-        absolute,
-        value,
-        parts: path.split(|b| *b == b'/').map(component).collect(),
-    })
+    Ok(Redirect { absolute, parts })
 }
 
 /// One step of a walk in a data-only layer.
@@ -123,7 +117,11 @@ pub(crate) fn to_store(
     Ok(Some(parts.concat()))
 }
 
-fn component(bytes: &[u8]) -> Result<Name, Errno> {
+/// The name to ask a directory for.
+///
+/// # Errors
+/// What asking it gives: `EACCES` for `.` and `..`, `ENAMETOOLONG` for what is longer than a name can be.
+pub(crate) fn component(bytes: &[u8]) -> Result<Name, Errno> {
     match Name::new(bytes) {
         Ok(name) => Ok(name),
         Err(Errno::ENAMETOOLONG) => Err(Errno::ENAMETOOLONG),
@@ -141,7 +139,8 @@ mod tests {
         let n = |s: &str| Name::try_from(s).unwrap();
         let parsed = |value: &'static [u8]| {
             let redirect = parse(value).unwrap();
-            (redirect.absolute, redirect.parts)
+            let names = redirect.parts.into_iter().map(component);
+            (redirect.absolute, names.collect::<Vec<_>>())
         };
         assert_eq!(parsed(b"a"), (false, vec![Ok(n("a"))]));
         assert_eq!(parsed(b"/a"), (true, vec![Ok(n("a"))]));
@@ -153,7 +152,13 @@ mod tests {
         let (_, parts) = parsed(b"/a/../b");
         assert_eq!(parts, [Ok(n("a")), Err(Errno::EACCES), Ok(n("b"))]);
         let long = [b"/".as_slice(), &[b'n'; 256]].concat();
-        assert_eq!(parse(&long).unwrap().parts, [Err(Errno::ENAMETOOLONG)]);
+        let parts = parse(&long).unwrap().parts;
+        assert!(
+            parts
+                .into_iter()
+                .map(component)
+                .eq([Err(Errno::ENAMETOOLONG)])
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::errno::Errno;
 use crate::meta::FileType;
 use crate::path::Name;
 use crate::rules::Features;
-use crate::rules::redirect;
+use crate::rules::redirect::{self, component};
 use crate::rules::whiteout::{Opacity, opacity};
 
 /// Shortest valid value of the overlay attribute `metacopy` that is not empty (rule R171).
@@ -75,12 +75,53 @@ pub(crate) struct Way {
     pub(crate) absolute: bool,
     /// `names` lead to a directory that is asked for what none can hold, and this is its answer.
     pub(crate) refused: Option<Errno>,
+    /// The components from the one on that no directory can hold.
+    beyond: Vec<Vec<u8>>,
 }
 
 impl Way {
+    fn new<'a>(absolute: bool, parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut parts = parts.into_iter();
+        let (mut names, mut refused, mut beyond) = (Vec::new(), None, Vec::new());
+        for part in parts.by_ref() {
+            match component(part) {
+                Ok(name) => names.push(name),
+                Err(errno) => {
+                    refused = Some(errno);
+                    beyond.push(part.to_vec());
+                    break;
+                }
+            }
+        }
+        beyond.extend(parts.map(<[u8]>::to_vec));
+        Way {
+            names,
+            absolute,
+            refused,
+            beyond,
+        }
+    }
+
     /// Component `i` is the object that is looked for, not a directory before it.
     pub(crate) fn is_end(&self, i: usize) -> bool {
         self.refused.is_none() && i + 1 == self.names.len()
+    }
+
+    fn parts(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+        let names = self.names.iter().map(Name::as_bytes);
+        names.chain(self.beyond.iter().map(Vec::as_slice))
+    }
+
+    /// The whole way, as a redirect tells it.
+    fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        for (i, part) in self.parts().enumerate() {
+            if self.absolute || i > 0 {
+                text.push(b'/');
+            }
+            text.extend_from_slice(part);
+        }
+        text
     }
 }
 
@@ -118,11 +159,7 @@ impl Lookup {
         Lookup {
             features,
             data_layers,
-            way: Arc::new(Way {
-                names: vec![name.clone()],
-                absolute: false,
-                refused: None,
-            }),
+            way: Arc::new(Way::new(false, [name.as_bytes()])),
             is_dir: false,
             stop: false,
             opaque: false,
@@ -259,51 +296,23 @@ impl Lookup {
         self.absolute_redirect = false;
         let Some(value) = value else { return Ok(()) };
         let redirect = redirect::parse(value)?;
-        let mut text = Vec::new();
-        let mut next = Way {
-            names: Vec::new(),
-            absolute: way.absolute || redirect.absolute,
-            refused: None,
-        };
+        let rest: Vec<&[u8]> = way.parts().skip(i + 1).collect();
+        let mut parts = Vec::new();
         if redirect.absolute {
             self.absolute_redirect = true;
             // An opaque directory on the way stopped the search; an absolute redirect behind it
             // resumes it (rule R094).
             self.stop = false;
         } else {
-            next.names = way.names.get(..i).unwrap_or_default().to_vec();
-            for name in &next.names {
-                text.push(b'/');
-                text.extend_from_slice(name.as_bytes());
-            }
-            if next.absolute {
-                text.push(b'/');
-            }
+            // Counted from the end, since redirects of this layer may have changed what is before.
+            let before: Vec<&[u8]> = self.way.parts().rev().skip(rest.len() + 1).collect();
+            parts.extend(before.into_iter().rev());
         }
-        text.extend_from_slice(redirect.value);
-        let rest = way.names.get(i + 1..).unwrap_or_default();
-        for name in rest {
-            text.push(b'/');
-            text.extend_from_slice(name.as_bytes());
-        }
-        for part in redirect
-            .parts
-            .into_iter()
-            .chain(rest.iter().cloned().map(Ok))
-        {
-            match part {
-                Ok(name) => next.names.push(name),
-                Err(errno) => {
-                    next.refused = Some(errno);
-                    break;
-                }
-            }
-        }
-        if next.refused.is_none() {
-            next.refused = way.refused;
-        }
+        parts.extend(redirect.parts);
+        parts.extend(rest);
+        let next = Way::new(way.absolute || redirect.absolute, parts);
         self.redirect_seen = true;
-        self.redirect = Some(text);
+        self.redirect = Some(next.text());
         self.way = Arc::new(next);
         Ok(())
     }

@@ -398,14 +398,14 @@ fn what_is_damaged_is_repaired() {
     campaign(&[]);
 }
 
-/// Once a copied file with an index entry was gone after the repair (`KERNEL_SEED=287875584`).
+/// `KERNEL_SEED=287875584`: another name of a copied file shows only after the repair.
 #[test]
 #[ignore = "fails in some runs: docs/testing.md, Known and open"]
 fn what_is_damaged_is_repaired_with_all_features() {
     campaign(&["index=on", "metacopy=on", "redirect_dir=on"]);
 }
 
-/// Now and then a whiteout is left in the index whose lower file shows, and the kernel complains of it.
+/// `KERNEL_SEED=16`: the kernel refuses what was repaired with ENODATA.
 #[test]
 #[ignore = "fails in some runs: docs/testing.md, Known and open"]
 fn what_is_damaged_is_repaired_with_nfs_export() {

@@ -11,15 +11,62 @@ use layerstack::{DirLayer, Errno, Metadata, Name};
 pub struct Upper {
     pub dir: tempfile::TempDir,
     pub layer: DirLayer,
+    /// What it lies on, if that was mounted for it.
+    _mount: Option<Memory>,
+}
+
+/// A filesystem in memory, mounted at a temporary directory.
+pub struct Memory(tempfile::TempDir);
+
+impl Memory {
+    fn mounted(options: &str) -> Option<Self> {
+        let at = tempfile::tempdir().unwrap();
+        let mount = ["-t", "tmpfs", "-o", options, "tmpfs"];
+        let done = std::process::Command::new("mount")
+            .args(mount)
+            .arg(at.path())
+            .status();
+        done.is_ok_and(|done| done.success()).then_some(Memory(at))
+    }
+}
+
+impl Drop for Memory {
+    /// Nodes of the layer may still be in use.
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("--lazy")
+            .arg(self.0.path())
+            .status();
+    }
 }
 
 impl Upper {
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Upper::with(tempfile::tempdir().unwrap(), None)
+    }
+
+    /// One where other temporary files are and, where mounting is permitted, one on a mount that lets nobody open devices.
+    pub fn with_and_without_devices() -> Vec<Self> {
+        let mut all = vec![Upper::new()];
+        if let Some(mount) = Memory::mounted("nodev") {
+            let dir = tempfile::tempdir_in(mount.0.path()).unwrap();
+            all.push(Upper::with(dir, Some(mount)));
+        } else {
+            assert!(!is_root() || std::env::var_os("REQUIRE_KERNEL").is_none());
+            println!("skipped: mounting is not permitted");
+        }
+        all
+    }
+
+    fn with(dir: tempfile::TempDir, mount: Option<Memory>) -> Self {
         std::fs::create_dir(dir.path().join("up")).unwrap();
         std::fs::create_dir(dir.path().join("wd")).unwrap();
         let layer = DirLayer::open_upper(dir.path().join("up"), dir.path().join("wd")).unwrap();
-        Upper { dir, layer }
+        Upper {
+            dir,
+            layer,
+            _mount: mount,
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -95,22 +95,73 @@ fn fifos_sockets_and_devices_never_open() {
 }
 
 #[test]
-fn a_file_swapped_for_a_fifo_is_stale_and_does_not_block() {
-    let t = Upper::new();
-    std::fs::write(t.path("f"), "x").unwrap();
-    let (f, _) = get(&t.root(), "f");
-    std::fs::rename(t.path("f"), t.path("g")).unwrap();
-    mknod(&t.path("f"), SysType::Fifo, 0, 0);
-    assert_eq!(errno(f.open(Access::Read)), Errno::ESTALE);
-    assert_eq!(errno(f.metadata()), Errno::ESTALE);
+fn a_file_swapped_for_anything_is_stale_and_does_not_block() {
+    for t in Upper::with_and_without_devices() {
+        let at = t.path("f");
+        std::fs::write(&at, "x").unwrap();
+        let (f, _) = get(&t.root(), "f");
+        std::fs::rename(&at, t.path("g")).unwrap();
+        let stale = || {
+            for access in [Access::Read, Access::ReadWrite, Access::Write] {
+                assert_eq!(errno(f.open(access)), Errno::ESTALE);
+            }
+            assert_eq!(errno(f.metadata()), Errno::ESTALE);
+        };
+        stale();
+        let mut kinds = vec![SysType::Fifo, SysType::Socket, SysType::RegularFile];
+        if is_root() {
+            kinds.extend([SysType::CharacterDevice, SysType::BlockDevice]);
+        }
+        for kind in kinds {
+            // Of the character devices this is one that opens.
+            let minor = if kind == SysType::CharacterDevice {
+                3
+            } else {
+                0
+            };
+            mknod(&at, kind, minor.min(1), minor);
+            stale();
+            std::fs::remove_file(&at).unwrap();
+        }
+        symlink("g", &at).unwrap();
+        stale();
+        std::fs::remove_file(&at).unwrap();
+        std::fs::create_dir(&at).unwrap();
+        stale();
+        std::fs::remove_dir(&at).unwrap();
+        std::fs::rename(t.path("g"), &at).unwrap();
+        assert_eq!(f.open(Access::Read).unwrap().metadata().unwrap().size, 1);
+    }
 }
 
+/// What is opened is read, and this device would give zeros.
 #[test]
-fn racing_swaps_of_file_and_fifo_never_block() {
-    let t = Upper::new();
-    std::fs::write(t.path("f"), "x").unwrap();
-    mknod(&t.path("g"), SysType::Fifo, 0, 0);
-    let (f, _) = get(&t.root(), "f");
+fn racing_swaps_of_file_and_device_never_open_the_device() {
+    if !is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    for t in Upper::with_and_without_devices() {
+        std::fs::write(t.path("f"), "x").unwrap();
+        mknod(&t.path("g"), SysType::CharacterDevice, 1, 5);
+        let (f, _) = get(&t.root(), "f");
+        swapping(&t, || {
+            for _ in 0..2000 {
+                let mut byte = [9];
+                match f.open(Access::Read) {
+                    Ok(file) => {
+                        assert_eq!(file.read_at(&mut byte, 0).unwrap(), 1);
+                        assert_eq!(&byte, b"x");
+                    }
+                    Err(e) => assert_eq!(e.errno(), Errno::ESTALE),
+                }
+            }
+        });
+    }
+}
+
+/// Runs `f` while the names `f` and `g` change places.
+fn swapping(t: &Upper, f: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|s| {
         s.spawn(|| {
@@ -125,14 +176,26 @@ fn racing_swaps_of_file_and_fifo_never_block() {
                 .unwrap();
             }
         });
-        for _ in 0..2000 {
-            match f.open(Access::Read) {
-                Ok(file) => assert_eq!(file.metadata().unwrap().size, 1),
-                Err(e) => assert_eq!(e.errno(), Errno::ESTALE),
-            }
-        }
+        f();
         stop.store(true, Ordering::Relaxed);
     });
+}
+
+#[test]
+fn racing_swaps_of_file_and_fifo_never_block() {
+    for t in Upper::with_and_without_devices() {
+        std::fs::write(t.path("f"), "x").unwrap();
+        mknod(&t.path("g"), SysType::Fifo, 0, 0);
+        let (f, _) = get(&t.root(), "f");
+        swapping(&t, || {
+            for _ in 0..2000 {
+                match f.open(Access::Read) {
+                    Ok(file) => assert_eq!(file.metadata().unwrap().size, 1),
+                    Err(e) => assert_eq!(e.errno(), Errno::ESTALE),
+                }
+            }
+        });
+    }
 }
 
 #[test]

@@ -7,6 +7,8 @@ use layerstack::backend::{
 };
 use layerstack::{DeviceId, Errno, OverlayAttr, SetAttr, SetTime, Timestamp, XattrName};
 
+use rustix::fs::OFlags;
+
 use crate::common::*;
 
 fn kinds() -> Vec<NewKind> {
@@ -235,4 +237,33 @@ fn index_is_made_on_demand_and_private() {
         &index,
         &t.layer.index(false).unwrap().unwrap()
     ));
+}
+
+/// The descriptor of a file that was opened before it had a name can do what was asked for, no more.
+#[test]
+fn an_unnamed_file_is_open_as_asked_for() {
+    let t = Upper::new();
+    for mode in [0o600, 0o4600, 0o200, 0o000] {
+        for (access, expected) in [
+            (Access::Read, OFlags::RDONLY),
+            (Access::Write, OFlags::WRONLY),
+            (Access::ReadWrite, OFlags::RDWR),
+        ] {
+            if !is_root() && mode & 0o600 != 0o600 {
+                continue;
+            }
+            let node = t.layer.tmpfile(&t.root(), &new(NewKind::File, mode));
+            let node = node.unwrap();
+            let file = t.layer.open_unnamed(&node, access).unwrap().unwrap();
+            let name = n(format!("{mode:o}-{access:?}"));
+            t.layer.link(&node, At::new(&t.root(), &name)).unwrap();
+            for _ in 0..2 {
+                let fd = file.as_fd().unwrap();
+                let flags = rustix::fs::fcntl_getfl(fd).unwrap();
+                assert_eq!(flags & OFlags::RWMODE, expected, "{mode:o} {access:?}");
+                let ino = rustix::fs::fstat(fd).unwrap().st_ino;
+                assert_eq!(ino, node.metadata().unwrap().ino);
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use layerstack::backend::{LayerBackend, UpperBackend};
+use layerstack::backend::{Access, LayerBackend, NodeRef, UpperBackend};
 use layerstack::{DirLayer, DirLayerOptions, Errno, ErrorKind, XattrNamespace};
 use rustix::fs::FileType as SysType;
 
@@ -214,6 +214,11 @@ fn a_mounted_overlay_keeps_its_directories() {
         let root = DirLayer::open_lower(t.path()).unwrap().root().unwrap();
         root.lookup(&n("ro")).map(|_| ())
     };
+    let covered = {
+        let layer = private(t.path());
+        let root = layer.root().unwrap();
+        (names(&root), names(&get(&root, "mnt").0))
+    };
     for mount in ["ro", "mnt"] {
         let out = std::process::Command::new("umount").arg(p(mount)).status();
         assert!(out.unwrap().success());
@@ -223,6 +228,52 @@ fn a_mounted_overlay_keeps_its_directories() {
     assert_eq!(on_overlay.unwrap_err(), Errno::EINVAL);
     assert_eq!(read_only.unwrap_err(), Errno::EINVAL);
     assert_eq!(errno(crossed), Errno::EREMOTE);
+    assert!(covered.0.contains(&"ro".to_owned()), "{:?}", covered.0);
+    assert_eq!(covered.1, Vec::<String>::new());
     lower_on_overlay.unwrap();
     open(&p("u p,x"), &p("elsewhere")).unwrap();
+}
+
+fn private(path: &Path) -> DirLayer {
+    let options = DirLayerOptions::new().private_mount(true);
+    options.open_lower(path).unwrap()
+}
+
+/// Whether it is permitted or not.
+#[test]
+fn a_layer_on_a_private_mount_is_the_same_layer() {
+    let t = tempfile::tempdir().unwrap();
+    let p = |name: &str| t.path().join(name);
+    std::fs::create_dir_all(p("layer/d")).unwrap();
+    std::fs::create_dir(p("outside")).unwrap();
+    std::fs::write(p("layer/d/f"), "x").unwrap();
+    let (layer, plain) = (
+        private(&p("layer")),
+        DirLayer::open_lower(p("layer")).unwrap(),
+    );
+    assert_eq!(layer.ancestors().unwrap(), plain.ancestors().unwrap());
+    assert!(!layer.ancestors().unwrap().is_empty());
+    assert_eq!(layer.identity(), plain.identity());
+    let roots = [layer.root().unwrap(), plain.root().unwrap()];
+    assert_eq!(roots[0].metadata().unwrap(), roots[1].metadata().unwrap());
+    let (d, _) = get(&roots[0], "d");
+    let (f, _) = get(&d, "f");
+    assert_eq!(f.open(Access::Read).unwrap().metadata().unwrap().size, 1);
+    std::fs::rename(p("layer/d/f"), p("layer/d/g")).unwrap();
+    assert_eq!(errno(f.open(Access::Read)), Errno::ESTALE);
+    if is_root() {
+        mknod(&p("layer/d/f"), SysType::CharacterDevice, 1, 3);
+        assert_eq!(errno(f.open(Access::Read)), Errno::ESTALE);
+    }
+    // Handles find what lies in the layer, and nothing else.
+    let outer = DirLayer::open_lower(t.path()).unwrap().root().unwrap();
+    let handle = |node: &NodeRef| node.file_handle().unwrap().unwrap();
+    if layer.capabilities().file_handles {
+        let found = layer.by_handle(&handle(&d)).unwrap().unwrap();
+        assert_eq!(names(&found).len(), if is_root() { 2 } else { 1 });
+        let outside = handle(&get(&outer, "outside").0);
+        assert!(layer.by_handle(&outside).unwrap().is_none());
+    }
+    drop(t);
+    assert_eq!(errno(layer.root()), Errno::ESTALE);
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
 use layerstack::backend::{
-    At, AttrKey, LayerBackend, NewKind, NewNode, RenameHow, UpperBackend, XattrMode,
+    Access, At, AttrKey, LayerBackend, NewKind, NewNode, RenameHow, UpperBackend, XattrMode,
 };
 use layerstack::{DirLayer, DirLayerOptions, Errno, OverlayAttr, SetAttr, XattrNamespace};
 
@@ -129,4 +129,44 @@ fn trusted_attributes_read_as_absent() {
     let key = AttrKey::Overlay(OverlayAttr::Opaque);
     let set = layer.set_xattr(&root, key, Some(b"y"), XattrMode::Set);
     assert_eq!(errno(set), Errno::EPERM);
+}
+
+/// Its maker may write a file that has no name yet; whoever is to have it open later, only as its mode says.
+#[test]
+fn a_file_without_a_name_opens_as_permitted() {
+    if !as_user("user::a_file_without_a_name_opens_as_permitted") {
+        return;
+    }
+    let t = Upper::new();
+    let node = t.layer.tmpfile(&t.root(), &new(NewKind::File, 0o400));
+    let node = node.unwrap();
+    let written = node.open(Access::Write).unwrap().write_at(b"x", 0);
+    assert_eq!(written.unwrap(), 1);
+    for access in [Access::Write, Access::ReadWrite] {
+        let opened = t.layer.open_unnamed(&node, access);
+        assert_eq!(errno(opened), Errno::EACCES);
+    }
+    let opened = t.layer.open_unnamed(&node, Access::Read).unwrap().unwrap();
+    assert_eq!(opened.metadata().unwrap().size, 1);
+    // What is permitted at first may not be later.
+    let node = t.layer.tmpfile(&t.root(), &new(NewKind::File, 0o600));
+    let node = node.unwrap();
+    let opened = t.layer.open_unnamed(&node, Access::Write).unwrap().unwrap();
+    assert_eq!(opened.write_at(b"xy", 0).unwrap(), 2);
+    t.layer.set_attr(&node, &SetAttr::mode(0o400)).unwrap();
+    let again = t.layer.open_unnamed(&node, Access::Write);
+    assert_eq!(errno(again), Errno::EACCES);
+}
+
+#[test]
+fn without_the_right_to_mount_there_is_no_private_mount() {
+    if !as_user("user::without_the_right_to_mount_there_is_no_private_mount") {
+        return;
+    }
+    let t = tempfile::tempdir().unwrap();
+    std::fs::write(t.path().join("f"), "x").unwrap();
+    let options = DirLayerOptions::new().private_mount(true);
+    let layer = options.open_lower(t.path()).unwrap();
+    let (f, _) = get(&layer.root().unwrap(), "f");
+    assert_eq!(f.open(Access::Read).unwrap().metadata().unwrap().size, 1);
 }

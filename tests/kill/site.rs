@@ -105,11 +105,18 @@ impl Site {
         OverlayMount::new(&self.path.join("mount"), &config).unwrap()
     }
 
-    /// Names in the work directory after it was opened.
-    pub fn leftovers(overlay: &Overlay) -> Vec<String> {
+    /// Names in the work directory after it was opened, and temporary ones in the index, apart from the whiteout
+    /// that all are links to (rule R075).
+    pub fn leftovers(&self, overlay: &Overlay) -> Vec<String> {
         let layer = overlay.upper_layer().unwrap();
         let left = layer.upper().unwrap().work().unwrap().list().unwrap();
-        left.iter().map(|e| e.name.to_string()).collect()
+        let mut left: Vec<_> = left.iter().map(|e| e.name.to_string()).collect();
+        if let Ok(index) = self.path.join("work/index").read_dir() {
+            let names = index.map(|e| e.unwrap().file_name().to_string_lossy().into_owned());
+            left.extend(names.filter(|name| name.starts_with('#')));
+        }
+        left.retain(|name| name != "#layerstack-whiteout");
+        left
     }
 }
 

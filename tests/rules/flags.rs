@@ -1,5 +1,6 @@
 //! Sections 14 and 15: inode flags.
 
+use layerstack::backend::AllocateMode;
 use layerstack::{
     CapabilitySet, Credentials, Errno, FileType, InodeFlags, Op, OpenOptions, Outcome, OverlayAttr,
 };
@@ -156,6 +157,42 @@ fn r227_protection_is_recorded_and_kept() {
                 assert_eq!(seen.attr(path, OverlayAttr::Protattr), None, "{path}");
             }
         })
+        .run();
+}
+
+#[test]
+fn r214_what_is_open_already_minds_some_flags() {
+    let writing = OpenOptions::new().read(true).write(true);
+    let cut = Op::HandleSetLen { slot: 0, len: 1 };
+    let write = Op::HandleWrite {
+        slot: 0,
+        offset: 0,
+        data: b"x".to_vec(),
+    };
+    let allocate = |mode| Op::HandleAllocate {
+        slot: 0,
+        mode,
+        offset: 0,
+        len: 10,
+    };
+    let slot_0 = Op::HandleOpen {
+        slot: 0,
+        path: "/f".into(),
+        options: writing,
+    };
+    rule()
+        .lower(of([("/f", file("data"))]))
+        .ok(slot_0)
+        .ok(set_flags("/f", IMMUTABLE))
+        .ok(write.clone())
+        .ok(cut.clone())
+        .fails(allocate(AllocateMode::Allocate), Errno::EPERM)
+        .ok(set_flags("/f", APPEND))
+        .ok(write)
+        .fails(cut, Errno::EPERM)
+        .ok(allocate(AllocateMode::AllocateKeepSize))
+        .fails(allocate(AllocateMode::PunchHole), Errno::EPERM)
+        .reads("/f", "x")
         .run();
 }
 

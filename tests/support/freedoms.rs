@@ -42,6 +42,20 @@ pub(super) fn stale_mode(d: &Difference) -> bool {
     d.what == "mode" && (mode(&d.left) ^ mode(&d.right)) & 0o1777 == 0
 }
 
+/// The same, where the mode that the other name does not know of decides what a caller may do.
+pub(super) fn is_stale_access(
+    op: &Op,
+    kernel: &Result<Outcome, Errno>,
+    engine: &Result<Outcome, Errno>,
+) -> bool {
+    let asks = match op {
+        Op::As { op, .. } => matches!(**op, Op::Access { .. }),
+        op => matches!(op, Op::Access { .. }),
+    };
+    let answers = [kernel, engine];
+    asks && answers.contains(&&Ok(Outcome::Done)) && answers.contains(&&Err(Errno::EACCES))
+}
+
 /// The same of what an operation answers: takes the set-id bits from the engine.
 pub(super) fn any_set_id(
     kernel: Result<Outcome, Errno>,
@@ -69,6 +83,25 @@ pub(super) fn is_stuck(
     };
     let full = |answer: &Result<Outcome, Errno>| *answer == Err(Errno::ENOTEMPTY);
     removes && kernel.is_err() && engine.is_err() && (full(kernel) || full(engine))
+}
+
+/// A name that cannot be looked up ends the kernel's listing where numbers are those of objects (rule R110):
+/// with its errno if it comes first in a buffer, else silently, and in which order names come
+/// depends on the filesystem's hashes. Here the name alone is left out.
+pub(super) fn lists_in_part(
+    op: &Op,
+    kernel: &Result<Outcome, Errno>,
+    engine: &Result<Outcome, Errno>,
+) -> bool {
+    let lists = match op {
+        Op::As { op, .. } => matches!(**op, Op::ReadDir { .. }),
+        op => matches!(op, Op::ReadDir { .. }),
+    };
+    let failed = matches!(
+        kernel,
+        Err(Errno::EINVAL | Errno::ESTALE | Errno::EIO | Errno::ELOOP)
+    );
+    lists && failed && matches!(engine, Ok(Outcome::Entries(_)))
 }
 
 /// A directory that the kernel's filesystem touched: ext4 does so in a rename that fails with

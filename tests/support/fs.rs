@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
@@ -31,6 +31,10 @@ pub enum Fs {
 
 /// Bytes of a loop file made from now on. They take memory only as they are written.
 pub static IMAGE_BYTES: AtomicU64 = AtomicU64::new(512 << 20);
+
+/// The memory of a loop file with ext4 is there from the start. Otherwise writing a block for the first
+/// time takes longer than writing it again.
+pub static IMAGE_WHOLE: AtomicBool = AtomicBool::new(false);
 
 struct Image {
     device: PathBuf,
@@ -91,6 +95,11 @@ impl Fs {
             Fs::Tmpfs | Fs::Ramfs => unreachable!("{} has no image", self.name()),
         };
         run(Command::new(mkfs).args(args).arg(file.path()));
+        if self == Fs::Ext4 && IMAGE_WHOLE.load(Ordering::Relaxed) {
+            // Afterwards, since making a filesystem gives back what it does not use.
+            let flags = rustix::fs::FallocateFlags::empty();
+            rustix::fs::fallocate(file.as_file(), flags, 0, bytes).unwrap();
+        }
         let device = run(Command::new("losetup")
             .args(["--find", "--show"])
             .arg(file.path()));

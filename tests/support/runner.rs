@@ -16,8 +16,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use super::checker;
 use super::freedoms::{
     any_name, any_set_id, cut_short, drop_hints, is_ambiguous, is_indexed, is_refused_first,
-    is_stale_rename, is_stuck, makes_unnamed, plain_errno, punches, stale_mode, touched_dir,
-    two_inodes, untouched, zeroes,
+    is_stale_access, is_stale_rename, is_stuck, lists_in_part, makes_unnamed, plain_errno, punches,
+    stale_mode, touched_dir, two_inodes, untouched, zeroes,
 };
 use super::fs::{Fs, Mounted};
 use super::index::IndexEntry;
@@ -273,10 +273,12 @@ pub fn run_case(stack: &Rc<Stack>, pair: Pair<'_>, rules: &Rules) -> Result<Stat
             true => untouched(a, &b, stack.started),
             false => a,
         };
-        if rules.left_without_handles && is_stale_rename(op, &a, &b) {
+        if rules.left_without_handles
+            && (is_stale_rename(op, &a, &b) || is_stale_access(op, &a, &b))
+        {
             continue;
         }
-        if rules.in_order && is_stuck(op, &a, &b) {
+        if rules.in_order && (is_stuck(op, &a, &b) || lists_in_part(op, &a, &b)) {
             continue;
         }
         let a = match rules.left_without_handles {

@@ -6,17 +6,17 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, FileType as SysType, Gid, Mode, OFlags, RenameFlags, Statx, Uid};
+use rustix::fs::{AtFlags, FileType as SysType, Gid, Mode, RenameFlags, Statx, Uid};
 use rustix::io::Errno as Sys;
 
-use super::fds;
+use super::node::make_unnamed;
 use super::relocate::rename_sys;
 use super::resolve::{Place, statx_at, statx_fd};
 use super::set;
 use super::stat;
-use super::tree::{DirNode, Tree, Writable, change_names, lock};
+use super::tree::{DirNode, Tree, Unnamed, Writable, change_names, lock};
 use crate::backend::encoding::WHITEOUT_RDEV;
 use crate::backend::{NewKind, NewNode, Result};
 use crate::errno::Errno;
@@ -167,6 +167,9 @@ fn make_exact(
     Ok(())
 }
 
+/// What lets the owner read and write.
+const OWNERS: u32 = 0o600;
+
 /// Creates a file without a name.
 pub(super) fn tmpfile(tree: &Arc<Tree>, w: &Writable, new: &NewNode) -> Result<Arc<DirNode>> {
     if new.kind != NewKind::File {
@@ -175,13 +178,15 @@ pub(super) fn tmpfile(tree: &Arc<Tree>, w: &Writable, new: &NewNode) -> Result<A
     if !tree.capabilities.tmpfile {
         return Err(Errno::EOPNOTSUPP.into());
     }
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(new.mode & 0o7777);
-    let fd = fds::opening(|| rustix::fs::openat(&w.work, c".", flags, mode))?;
+    let fd = make_unnamed(w.work.as_fd(), Mode::from_raw_mode(new.mode & 0o7777))?;
     let found = statx_fd(fd.as_fd())?;
     make_exact(tree, w, Place::Held(fd.as_fd()), &found, new)?;
-    let key = stat::key(&found);
-    Ok(DirNode::tmpfile(tree, Arc::new(fd), key))
+    let own = new.uid.is_none_or(|uid| uid == found.stx_uid);
+    let file = Unnamed {
+        fd: Arc::new(fd),
+        is_permitted: AtomicBool::new(own && new.mode & OWNERS == OWNERS),
+    };
+    Ok(DirNode::unnamed(tree, file, stat::key(&found)))
 }
 
 /// Makes a whiteout as `name` in `dir`: a link to the shared one if possible (rule R075).

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{FallocateFlags, SeekFrom};
+use rustix::fs::{FallocateFlags, SeekFrom, Statx};
 use rustix::io::{Errno as Sys, retry_on_intr};
 
+use super::node::{access_flags, reopen};
 use super::resolve::statx_fd;
 use super::stat;
 use super::tree::Tree;
@@ -31,11 +32,48 @@ pub(super) struct DirFile {
     fd: Arc<OwnedFd>,
     access: Access,
     tree: Arc<Tree>,
+    /// What it was found to be when it was opened, in a layer in which nothing changes.
+    found: Option<Box<Statx>>,
+    /// The descriptor is one for reading and writing, whatever `access` is.
+    is_lent: bool,
+    /// Then one for `access`, for those who ask for a descriptor.
+    own: OnceLock<OwnedFd>,
 }
 
 impl DirFile {
     pub(super) fn new(fd: Arc<OwnedFd>, access: Access, tree: Arc<Tree>) -> Self {
-        DirFile { fd, access, tree }
+        DirFile {
+            fd,
+            access,
+            tree,
+            found: None,
+            is_lent: false,
+            own: OnceLock::new(),
+        }
+    }
+
+    /// A file that was `found` to be so when it was opened.
+    pub(super) fn found(mut self, found: Statx) -> Self {
+        self.found = match self.tree.writable {
+            None => Some(Box::new(found)),
+            Some(_) => None,
+        };
+        self
+    }
+
+    /// A file without a name, by the descriptor with which it was made.
+    pub(super) fn lent(fd: Arc<OwnedFd>, access: Access, tree: Arc<Tree>) -> Self {
+        DirFile {
+            is_lent: true,
+            ..DirFile::new(fd, access, tree)
+        }
+    }
+
+    fn statx(&self) -> Result<Statx> {
+        match &self.found {
+            Some(found) => Ok(**found),
+            None => Ok(statx_fd(self.fd.as_fd())?),
+        }
     }
 
     fn check_write(&self) -> Result<()> {
@@ -60,11 +98,11 @@ impl LayerFile for DirFile {
     }
 
     fn metadata(&self) -> Result<Metadata> {
-        stat::metadata(&statx_fd(self.fd.as_fd())?)
+        stat::metadata(&self.statx()?)
     }
 
     fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
-        let found = statx_fd(self.fd.as_fd())?;
+        let found = self.statx()?;
         let size = found.stx_size;
         if offset >= size {
             return Ok(None);
@@ -174,6 +212,13 @@ impl LayerFile for DirFile {
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.fd.as_fd())
+        if !self.is_lent || self.access == Access::ReadWrite {
+            return Some(self.fd.as_fd());
+        }
+        if let Some(fd) = self.own.get() {
+            return Some(fd.as_fd());
+        }
+        let fd = reopen(self.fd.as_fd(), access_flags(self.access)).ok()?;
+        Some(self.own.get_or_init(|| fd).as_fd())
     }
 }

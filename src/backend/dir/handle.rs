@@ -75,7 +75,11 @@ fn lies_below_root(tree: &Tree, fd: &OwnedFd) -> Result<bool> {
     while key != tree.root_key {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let base = at.as_ref().unwrap_or(fd);
-        let up = fds::opening(|| rustix::fs::openat(base, c"..", flags, Mode::empty()))?;
+        let up = match fds::opening(|| rustix::fs::openat(base, c"..", flags, Mode::empty())) {
+            // It lies on the filesystem, but not below the root of the layer's mount.
+            Err(rustix::io::Errno::NOENT) => return Ok(false),
+            up => up?,
+        };
         let above = stat::key(&statx_fd(up.as_fd())?);
         if above == key || above.dev != key.dev {
             return Ok(false);

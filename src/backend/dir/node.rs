@@ -3,8 +3,9 @@
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use rustix::fs::{FileType as SysType, Mode, OFlags, RawDir};
+use rustix::fs::{FileType as SysType, Mode, OFlags, RawDir, Statx};
 use rustix::io::Errno as Sys;
 
 use super::attr;
@@ -30,6 +31,9 @@ const LIST_BYTES: usize = 32 * 1024;
 
 /// Longest symlink target that is read. Linux stores at most 4095 bytes.
 const LINK_BYTES_GUESS: usize = 256;
+
+/// How files are opened, so that opening anything else would not wait nor take a terminal.
+const NOT_WAITING: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
 
 impl LayerNode for DirNode {
     fn metadata(&self) -> Result<Metadata> {
@@ -129,43 +133,68 @@ impl LayerNode for DirNode {
         if self.origin == Origin::Handle {
             return Err(Errno::EACCES.into());
         }
-        let fd = self.open_fd(access)?;
-        Ok(Box::new(DirFile::new(fd, access, self.tree.clone())))
+        Ok(Box::new(self.open_file(access)?))
     }
 }
 
 impl DirNode {
-    /// Opens this regular file: first as a mere location, and only once that is known to be the
-    /// file, for access. So nothing else, such as a device put there meanwhile, is ever opened.
-    pub(super) fn open_fd(&self, access: Access) -> Result<Arc<OwnedFd>> {
-        if self.origin == Origin::Tmpfile
-            && let Location::Pinned(fd) = self.location()
-            && !is_o_path(fd.as_fd())
-        {
+    /// Opens this regular file.
+    ///
+    /// First it is opened as a mere location, and only once that is known to be the file, for access. So
+    /// nothing else, such as a device put there meanwhile, is ever opened. Where the mount lets nobody open
+    /// devices, it is opened at once and looked at then: whatever else it may be (a fifo, another file of
+    /// the layer), opening it does not wait and changes nothing, and it is closed again.
+    pub(super) fn open_file(&self, access: Access) -> Result<DirFile> {
+        if let Location::Unnamed(file) = self.location() {
             // Its owner may write it whatever its mode says.
-            return Ok(fd);
+            return Ok(DirFile::lent(file.fd.clone(), access, self.tree.clone()));
         }
-        self.with_place(|place| {
+        let flags = access_flags(access);
+        let (fd, found) = self.with_place(|place| {
             let opened;
             let fd = match place {
                 Place::Held(fd) => fd,
                 Place::Named(dir, name) => {
+                    if self.tree.nodev
+                        // An error may be of something else that has the name now.
+                        && let Ok(fd) = open_without_waiting(dir, name, flags)
+                    {
+                        let found = resolve::statx_fd(fd.as_fd())?;
+                        self.check_file(&found)?;
+                        return Ok((fd, found));
+                    }
                     opened = resolve::open_path(dir, name).map_err(stale)?;
                     opened.as_fd()
                 }
             };
             let found = resolve::statx_fd(fd)?;
-            self.tree.check(&found, self.key)?;
-            if stat::file_type(&found)? != self.file_type {
-                return Err(Errno::ESTALE.into());
-            }
-            let flags = match access {
-                Access::Read => OFlags::RDONLY,
-                Access::ReadWrite => OFlags::RDWR,
-                Access::Write => OFlags::WRONLY,
-            };
-            Ok(Arc::new(reopen(fd, flags)?))
-        })
+            self.check_file(&found)?;
+            Ok((reopen(fd, flags)?, found))
+        })?;
+        let file = DirFile::new(Arc::new(fd), access, self.tree.clone());
+        Ok(file.found(found))
+    }
+
+    /// `ESTALE` unless this file was found.
+    fn check_file(&self, found: &Statx) -> Result<()> {
+        self.tree.check(found, self.key)?;
+        match stat::file_type(found)? == self.file_type {
+            true => Ok(()),
+            false => Err(Errno::ESTALE.into()),
+        }
+    }
+
+    /// Opens a file that has no name yet as it will be opened by its name; `None` if it is not such a file.
+    pub(super) fn open_unnamed(&self, access: Access) -> Result<Option<DirFile>> {
+        let Location::Unnamed(file) = self.location() else {
+            return Ok(None);
+        };
+        let tree = self.tree.clone();
+        if file.is_permitted.load(Ordering::Relaxed) {
+            return Ok(Some(DirFile::lent(file.fd.clone(), access, tree)));
+        }
+        let fd = reopen(file.fd.as_fd(), access_flags(access))?;
+        Ok(Some(DirFile::new(Arc::new(fd), access, tree)))
     }
 
     /// A directory that turned up as `name` in `dir`, where this process did not know it to be, was
@@ -182,14 +211,28 @@ impl DirNode {
     }
 }
 
-fn is_o_path(fd: BorrowedFd<'_>) -> bool {
-    rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::PATH))
+fn open_without_waiting(
+    dir: BorrowedFd<'_>,
+    name: &Name,
+    flags: OFlags,
+) -> std::result::Result<OwnedFd, Sys> {
+    noatime(flags | NOT_WAITING, |flags| {
+        open_beneath(dir, name.as_bytes(), flags)
+    })
 }
 
-/// Opens what an `O_PATH` descriptor holds, without touching its access time where permitted.
+pub(super) fn access_flags(access: Access) -> OFlags {
+    match access {
+        Access::Read => OFlags::RDONLY,
+        Access::ReadWrite => OFlags::RDWR,
+        Access::Write => OFlags::WRONLY,
+    }
+}
+
+/// Opens what a descriptor, which may be `O_PATH`, holds, without touching its access time where permitted.
 pub(super) fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> std::result::Result<OwnedFd, Sys> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = flags | OFlags::CLOEXEC | NOT_WAITING;
     noatime(flags, |flags| {
         rustix::fs::open(path.as_str(), flags, Mode::empty())
     })
@@ -199,6 +242,12 @@ pub(super) fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> std::result::Result<O
 pub(super) fn open_for_list(dir: BorrowedFd<'_>) -> std::result::Result<OwnedFd, Sys> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     noatime(flags, |flags| open_beneath(dir, b".", flags))
+}
+
+/// How a file without a name is made.
+pub(super) fn make_unnamed(dir: BorrowedFd<'_>, mode: Mode) -> std::result::Result<OwnedFd, Sys> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC | NOT_WAITING;
+    noatime(flags, |flags| rustix::fs::openat(dir, c".", flags, mode))
 }
 
 /// Tries with `O_NOATIME`, which only owners and the privileged may use, then without.

@@ -28,6 +28,7 @@ struct Root {
     fd: OwnedFd,
     found: Statx,
     fs_type: u64,
+    flags: StatVfsMountFlags,
 }
 
 impl Root {
@@ -56,12 +57,16 @@ impl Root {
         let fd = fds::opening(|| rustix::fs::openat(&at, c".", flags, Mode::empty()))
             .map_err(io("cannot be read"))?;
         let fs = rustix::fs::fstatfs(&fd).map_err(io("cannot be read"))?;
+        let flags = rustix::fs::fstatvfs(&fd)
+            .map_err(io("cannot be read"))?
+            .f_flag;
         Ok(Root {
             path: path.to_path_buf(),
             layer,
             fd,
             found,
             fs_type: fs.f_type as u64,
+            flags,
         })
     }
 
@@ -71,9 +76,7 @@ impl Root {
             let detail = "lies on overlayfs, which cannot hold an upper layer";
             return Err(self.fail(Errno::EINVAL, detail).with_rule("R011"));
         }
-        let fs =
-            rustix::fs::fstatvfs(&self.fd).map_err(|e| self.fail(e.into(), "cannot be read"))?;
-        if fs.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        if self.flags.contains(StatVfsMountFlags::RDONLY) {
             let detail = "the filesystem is mounted read-only";
             return Err(self.fail(Errno::EINVAL, detail).with_rule("R010"));
         }
@@ -117,14 +120,38 @@ fn climb(fd: BorrowedFd<'_>, mut see: impl FnMut(Key) -> bool) -> Result<(), rus
 
 /// The directories above a layer's root that lie on its filesystem.
 pub(super) fn ancestors(tree: &Tree) -> crate::backend::Result<Vec<u64>> {
+    match &tree.above {
+        Some(above) => Ok(above.clone()),
+        None => Ok(above(tree.root.as_fd(), tree.root_key)?),
+    }
+}
+
+fn above(fd: BorrowedFd<'_>, root: Key) -> Result<Vec<u64>, rustix::io::Errno> {
     let mut all = Vec::new();
-    climb(tree.root.as_fd(), |key| {
-        if key.dev == tree.root_key.dev && key != tree.root_key {
+    climb(fd, |key| {
+        if key.dev == root.dev && key != root {
             all.push(key.ino);
         }
         true
     })?;
     Ok(all)
+}
+
+/// The same directory on a mount of its own, and what is above it, if that is possible.
+fn on_private_mount(root: &Root) -> Option<(Root, Vec<u64>)> {
+    let above = above(root.fd.as_fd(), root.key()).ok()?;
+    let mount = sys::private_mount(root.fd.as_fd()).ok()?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = fds::opening(|| rustix::fs::openat(&mount, c".", flags, Mode::empty())).ok()?;
+    let found = statx_fd(fd.as_fd()).ok()?;
+    let private = Root {
+        path: root.path.clone(),
+        flags: root.flags | StatVfsMountFlags::NODEV,
+        fd,
+        found,
+        ..*root
+    };
+    (private.key() == root.key()).then_some((private, above))
 }
 
 fn fail(path: &Path, layer: LayerId, errno: Errno, detail: &str) -> Error {
@@ -133,7 +160,14 @@ fn fail(path: &Path, layer: LayerId, errno: Errno, detail: &str) -> Error {
 
 /// Opens a lower layer.
 pub(super) fn lower(options: &DirLayerOptions, path: &Path) -> Result<DirLayer, Error> {
-    let root = Root::open(path, LayerId::Lower(0))?;
+    let mut root = Root::open(path, LayerId::Lower(0))?;
+    let mut above = None;
+    if options.private_mount
+        && let Some(private) = on_private_mount(&root)
+    {
+        root = private.0;
+        above = Some(private.1);
+    }
     let namespace = options.namespace.unwrap_or_else(probe::default_namespace);
     let capabilities = probe::lower(root.fd.as_fd(), root.fs_type, namespace);
     let mut identity = FsIdentity::new(FsId::Device(root.key().dev), namespace);
@@ -142,7 +176,9 @@ pub(super) fn lower(options: &DirLayerOptions, path: &Path) -> Result<DirLayer, 
     Ok(DirLayer {
         tree: Arc::new(Tree {
             root_key: root.key(),
+            above,
             mount: stat::mount(&root.found),
+            nodev: root.flags.contains(StatVfsMountFlags::NODEV),
             stable_ids: root.fs_type != OVERLAYFS_MAGIC,
             path: root.path,
             root: Arc::new(root.fd),
@@ -185,7 +221,9 @@ pub(super) fn upper(
     Ok(DirLayer {
         tree: Arc::new(Tree {
             root_key: upper.key(),
+            above: None,
             mount: stat::mount(&upper.found),
+            nodev: upper.flags.contains(StatVfsMountFlags::NODEV),
             stable_ids: true,
             path: upper.path,
             root: Arc::new(upper.fd),

@@ -35,15 +35,8 @@ pub(super) fn link(node: &DirNode, to: Spot<'_>) -> Result<()> {
     for _ in 0..RETRIES_MAX {
         match node.location() {
             Location::Gone => return Err(Errno::ESTALE.into()),
-            Location::Pinned(fd) => {
-                let _gates = change_names(to.dir, to.dir);
-                link_fd(fd.as_fd(), to_fd.as_fd(), to.name)?;
-                // It has a name again: its descriptor can go.
-                let (dir, node) = (to.dir.arc()?, node.arc()?);
-                node.set_location(Location::At(dir, to.name.clone()));
-                to.dir.set_known(to.name, Some(&node));
-                return Ok(());
-            }
+            Location::Pinned(fd) => return link_held(node, &fd, to, &to_fd),
+            Location::Unnamed(file) => return link_held(node, &file.fd, to, &to_fd),
             Location::At(dir, name) => {
                 let from_fd = dir.dir_fd()?;
                 let _gates = change_names(&dir, to.dir);
@@ -64,6 +57,17 @@ pub(super) fn link(node: &DirNode, to: Spot<'_>) -> Result<()> {
         }
     }
     Err(Errno::ESTALE.into())
+}
+
+/// Gives a node that only a descriptor keeps a name.
+fn link_held(node: &DirNode, fd: &OwnedFd, to: Spot<'_>, to_fd: &OwnedFd) -> Result<()> {
+    let _gates = change_names(to.dir, to.dir);
+    link_fd(fd.as_fd(), to_fd.as_fd(), to.name)?;
+    // It has a name again: its descriptor can go.
+    let (dir, node) = (to.dir.arc()?, node.arc()?);
+    node.set_location(Location::At(dir, to.name.clone()));
+    to.dir.set_known(to.name, Some(&node));
+    Ok(())
 }
 
 /// Gives what a descriptor holds a name: directly where that is permitted, else through its magic link.

@@ -127,6 +127,7 @@ impl DirNode {
         }
         match self.location() {
             Location::Pinned(fd) => Some(fd),
+            Location::Unnamed(file) => Some(file.fd.clone()),
             _ => None,
         }
     }
@@ -168,6 +169,8 @@ impl DirNode {
                     node = parent;
                 }
                 Location::Pinned(fd) => break fd,
+                // No directory.
+                Location::Unnamed(_) => return Err(Errno::ENOTDIR.into()),
                 Location::Gone => return Err(Errno::ESTALE.into()),
             }
         };

@@ -1,7 +1,6 @@
 //! Changing attributes of nodes, and making them durable.
 
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno as Sys;
@@ -11,7 +10,7 @@ use super::node::{c_name, open_for_list};
 use super::resolve::{Place, open_path, stale, statx_fd};
 use super::stat;
 use super::tree::{DirNode, Tree};
-use crate::backend::{Access, Result};
+use crate::backend::{Access, LayerFile, Result};
 use crate::errno::Errno;
 use crate::meta::{FileType, SetAttr, SetTime};
 use crate::sys;
@@ -21,6 +20,9 @@ pub(super) fn set_attr(tree: &Tree, node: &DirNode, attr: &SetAttr) -> Result<()
     let times = timestamps(attr)?;
     if attr.mode.is_some() && node.file_type.is_symlink() {
         return Err(Errno::EOPNOTSUPP.into());
+    }
+    if attr.uid.is_some() || attr.mode.is_some() {
+        node.permissions_change();
     }
     node.with_place(|place| {
         chown(tree, place, attr.uid, attr.gid)?;
@@ -149,12 +151,11 @@ fn timestamps(attr: &SetAttr) -> Result<Option<Timestamps>> {
 
 /// Makes one node durable. What cannot be opened (a symlink, a fifo) goes with its filesystem.
 pub(super) fn sync_node(tree: &Tree, node: &DirNode) -> Result<()> {
-    let fd = match node.file_type {
-        FileType::Regular => node.open_fd(Access::Read)?,
-        FileType::Directory => Arc::new(open_for_list(node.dir_fd()?.as_fd())?),
-        _ => return sync_all(tree),
-    };
-    Ok(rustix::fs::fsync(fd)?)
+    match node.file_type {
+        FileType::Regular => node.open_file(Access::Read)?.sync(false),
+        FileType::Directory => Ok(rustix::fs::fsync(open_for_list(node.dir_fd()?.as_fd())?)?),
+        _ => sync_all(tree),
+    }
 }
 
 /// Makes the layer's whole filesystem durable.

@@ -42,8 +42,12 @@ pub(super) struct Tree {
     /// The root, open for reading.
     pub(super) root: Arc<OwnedFd>,
     pub(super) root_key: Key,
+    /// The directories above the root on its filesystem, where they cannot be reached from it.
+    pub(super) above: Option<Vec<u64>>,
     /// Mount that the root lies on; `None` where the kernel does not tell (before 5.8).
     pub(super) mount: Option<u64>,
+    /// No device can be opened on that mount (`nodev`), whoever asks.
+    pub(super) nodev: bool,
     /// False on overlayfs, whose inode numbers of directories may change with cache pressure.
     pub(super) stable_ids: bool,
     pub(super) capabilities: Capabilities,
@@ -120,11 +124,21 @@ impl Writable {
 pub(super) enum Location {
     /// It has this name in this directory.
     At(Arc<DirNode>, Name),
-    /// It has no known name (a root, a tmpfile, a removed node, one found by handle): this
-    /// descriptor keeps it.
+    /// It has no known name (a root, a removed node, one found by handle): this descriptor keeps it.
     Pinned(Arc<OwnedFd>),
+    /// A file that never had a name.
+    Unnamed(Arc<Unnamed>),
     /// Only while it is being dropped.
     Gone,
+}
+
+/// What is known of a file that never had a name.
+#[derive(Debug)]
+pub(super) struct Unnamed {
+    /// Keeps it; open for reading and writing, whatever its mode says.
+    pub(super) fd: Arc<OwnedFd>,
+    /// This process owns it, and may read and write it as its mode is.
+    pub(super) is_permitted: AtomicBool,
 }
 
 /// How a node was come by.
@@ -135,8 +149,6 @@ pub(super) enum Origin {
     /// By handle: it may lie outside the layer's root, so its content is not opened unless the layer
     /// was opened to allow it.
     Handle,
-    /// Made without a name: as long as it has none, its descriptor is open for reading and writing.
-    Tmpfile,
 }
 
 /// The live nodes below one directory of a writable layer.
@@ -167,6 +179,7 @@ impl fmt::Debug for DirNode {
         match self.location() {
             Location::At(dir, name) => s.field("in", &dir.key.ino).field("name", &name),
             Location::Pinned(fd) => s.field("fd", &fd),
+            Location::Unnamed(file) => s.field("fd", &file.fd),
             Location::Gone => &mut s,
         };
         s.finish_non_exhaustive()
@@ -238,10 +251,10 @@ impl DirNode {
         }
     }
 
-    /// A new file without a name, open for reading and writing as `fd`.
-    pub(super) fn tmpfile(tree: &Arc<Tree>, fd: Arc<OwnedFd>, key: Key) -> Arc<Self> {
-        let location = Location::Pinned(fd);
-        DirNode::make(tree, key, FileType::Regular, location, Origin::Tmpfile)
+    /// A new file without a name.
+    pub(super) fn unnamed(tree: &Arc<Tree>, file: Unnamed, key: Key) -> Arc<Self> {
+        let location = Location::Unnamed(Arc::new(file));
+        DirNode::make(tree, key, FileType::Regular, location, Origin::Tree)
     }
 
     /// The node that `name` in this directory stands for, given what it was found to be. In a
@@ -294,6 +307,13 @@ impl DirNode {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Its owner or mode changes: what opening a file without a name may do is not known any more.
+    pub(super) fn permissions_change(&self) {
+        if let Location::Unnamed(file) = self.location() {
+            file.is_permitted.store(false, Ordering::Relaxed);
+        }
     }
 
     fn take_location(&mut self) -> Location {

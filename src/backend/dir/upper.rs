@@ -13,9 +13,10 @@ use super::set;
 use super::stat;
 use super::tree::{DirNode, Origin, Tree, Writable, own};
 use super::workdir;
+use crate::acl;
 use crate::backend::{
-    At, AttrKey, NewNode, NodeRef, RemoveKind, RenameHow, Result, SyncScope, UpperBackend,
-    XattrMode,
+    Access, At, AttrKey, LayerFile, NewNode, NodeRef, RemoveKind, RenameHow, Result, SyncScope,
+    UpperBackend, XattrMode,
 };
 use crate::errno::Errno;
 
@@ -67,6 +68,12 @@ impl UpperBackend for DirLayer {
             return Err(Errno::ENOTDIR.into());
         }
         Ok(create::tmpfile(tree, w, new)?)
+    }
+
+    fn open_unnamed(&self, node: &NodeRef, access: Access) -> Result<Option<Box<dyn LayerFile>>> {
+        let (tree, _) = self.writable()?;
+        let opened = own(tree, node)?.open_unnamed(access)?;
+        Ok(opened.map(|file| Box::new(file) as Box<dyn LayerFile>))
     }
 
     fn whiteout(&self, at: At<'_>) -> Result<()> {
@@ -128,6 +135,9 @@ impl UpperBackend for DirLayer {
                 &full
             }
         };
+        if name.as_bytes() == acl::ACCESS {
+            node.permissions_change();
+        }
         node.with_place(|place| attr::set(place, name, value, mode))
     }
 

@@ -116,6 +116,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
+    #[cfg_attr(miri, ignore = "looks at megabytes, byte by byte")]
     fn content_is_as_in_an_array(changes in prop::collection::vec(change(), 1..25)) {
         let (mut a, mut b) = (Pair::default(), Pair::default());
         for change in &changes {

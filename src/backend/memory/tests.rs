@@ -368,6 +368,7 @@ fn builder_says_what_failed() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "asks the kernel")]
 fn real_trees_are_read() {
     let dir = tempfile::tempdir().unwrap();
     let at = |p: &str| dir.path().join(p);
@@ -453,11 +454,12 @@ fn nothing_is_lost_or_kept_when_many_threads_hold_handles() {
     let layer = MemLayer::new();
     let (empty, root) = (layer.inode_count(), layer.root().unwrap());
     let names: Vec<Name> = (0..3).map(|i| name(&format!("n{i}"))).collect();
+    let (threads, rounds) = if cfg!(miri) { (3, 8) } else { (8, 500) };
     std::thread::scope(|scope| {
-        for thread in 0..8 {
+        for thread in 0..threads {
             let (layer, root, names) = (&layer, &root, &names);
             scope.spawn(move || {
-                for round in 0..500 {
+                for round in 0..rounds {
                     let at = At::new(root, &names[(thread + round) % 3]);
                     // Every step may meet what another thread has just done.
                     let made = layer.create(at, &FILE).ok();

@@ -185,6 +185,32 @@ fn r160_relative_redirect_on_the_way_rewrites_the_prefix() {
 }
 
 #[test]
+fn r160_a_redirect_at_the_end_comes_after_those_on_the_way() {
+    let follow = |redirects: [&str; 3]| {
+        let mut lookup = Lookup::new(&n("x"), Features::DEFAULT, false);
+        let name = lookup.way().clone();
+        let at = |redirect| dir_with(None, Some(redirect));
+        lookup.observe(&name, 0, UPPER, &at(redirects[0])).unwrap();
+        let path = lookup.way().clone();
+        for (i, redirect) in redirects[1..].iter().enumerate() {
+            lookup.observe(&path, i, MID, &at(redirect)).unwrap();
+        }
+        lookup
+    };
+    let lookup = follow(["/a/a", "d", "b"]);
+    assert_eq!(lookup.way().names, [n("d"), n("b")]);
+    assert_eq!(lookup.redirect.as_deref(), Some(&b"/d/b"[..]));
+    // A longer way than the one that is walked.
+    let lookup = follow(["/a/a", "/d/e/f", "b"]);
+    assert_eq!(lookup.redirect.as_deref(), Some(&b"/d/e/f/b"[..]));
+    // What cannot be asked for stays in the way.
+    let lookup = follow(["/a/a", "/d/..", "b"]);
+    assert_eq!(lookup.way().names, [n("d")]);
+    assert_eq!(lookup.way().refused, Some(Errno::EACCES));
+    assert_eq!(lookup.redirect.as_deref(), Some(&b"/d/../b"[..]));
+}
+
+#[test]
 fn r094_opaque_on_the_way_stops_unless_an_absolute_redirect_resumes() {
     let mut lookup = Lookup::new(&n("x"), Features::DEFAULT, false);
     let name = lookup.way().clone();

@@ -203,7 +203,9 @@ impl Fixture {
         }
         let made = kinds.into_iter().map(|(n, kind)| {
             let file_type = kind.file_type();
-            (n, self.make(dir, n, kind, 0o600), file_type)
+            // An ordinary user needs to search a directory to look into it.
+            let mode = if file_type.is_dir() { 0o700 } else { 0o600 };
+            (n, self.make(dir, n, kind, mode), file_type)
         });
         made.collect()
     }

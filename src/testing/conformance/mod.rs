@@ -195,6 +195,7 @@ macro_rules! backend_conformance {
                 symlinks_are_linked_themselves
                 tmpfiles_get_names
                 tmpfiles_are_files
+                tmpfiles_open_before_they_have_a_name
             }
             whiteouts {
                 whiteouts_are_told

@@ -241,3 +241,26 @@ pub fn tmpfiles_are_files(factory: &dyn Factory) {
         fails(made, Errno::EINVAL, &format!("tmpfile of {kind:?}"));
     }
 }
+
+/// What was opened before a file got its name is that file, open as it was asked for.
+pub fn tmpfiles_open_before_they_have_a_name(factory: &dyn Factory) {
+    let f = Fixture::new(factory);
+    if f.lacks(f.caps().tmpfile, "tmpfile") {
+        return;
+    }
+    let new = new_node(NewKind::File, 0o644);
+    let node = f.up().tmpfile(&f.root, &new).unwrap();
+    let opened = f.up().open_unnamed(&node, Access::Write).unwrap();
+    let named = name("named");
+    f.up().link(&node, At::new(&f.root, &named)).unwrap();
+    let again = f.up().open_unnamed(&node, Access::Write).unwrap();
+    assert!(again.is_none(), "it has a name");
+    if let Some(file) = opened {
+        write_all(&*file, b"data", 0);
+        fails(file.read_at(&mut [0], 0), Errno::EBADF, "reading");
+        assert_eq!(content(&f.node(&f.root, "named").0), b"data");
+    }
+    let (file, _) = f.node(&f.root, "named");
+    let opened = f.up().open_unnamed(&file, Access::Read).unwrap();
+    assert!(opened.is_none(), "found by name");
+}

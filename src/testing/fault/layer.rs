@@ -243,11 +243,18 @@ impl LayerNode for FaultNode {
     fn open(&self, access: Access) -> Result<Box<dyn LayerFile>> {
         let what = || format!("{} for {access:?}", self.shown());
         let inner = self.core.ask("open", what, || self.inner.open(access))?;
-        Ok(Box::new(FaultFile {
+        Ok(self.file(inner))
+    }
+}
+
+impl FaultNode {
+    /// Wraps what was opened of this node.
+    pub(super) fn file(&self, inner: Box<dyn LayerFile>) -> Box<dyn LayerFile> {
+        Box::new(FaultFile {
             core: self.core.clone(),
             inner,
             path: self.shown(),
-        }))
+        })
     }
 }
 

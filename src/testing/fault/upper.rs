@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::layer::{FaultLayer, FaultNode};
 use crate::backend::{
-    At, AttrKey, LayerBackend, NewNode, NodeRef, RemoveKind, RenameHow, Result, SyncScope,
-    UpperBackend, XattrMode,
+    Access, At, AttrKey, LayerBackend, LayerFile, NewNode, NodeRef, RemoveKind, RenameHow, Result,
+    SyncScope, UpperBackend, XattrMode,
 };
 use crate::errno::Errno;
 use crate::meta::{InodeFlags, SetAttr};
@@ -67,6 +67,15 @@ impl UpperBackend for FaultLayer {
             .core
             .change("tmpfile", what, || up.tmpfile(&dir.inner, new))?;
         Ok(self.node(made, String::from("(unnamed)")))
+    }
+
+    fn open_unnamed(&self, node: &NodeRef, access: Access) -> Result<Option<Box<dyn LayerFile>>> {
+        let (up, node) = (self.up()?, self.own(node)?);
+        let what = || format!("for {access:?}");
+        let inner = self.core.ask("open_unnamed", what, || {
+            up.open_unnamed(&node.inner, access)
+        })?;
+        Ok(inner.map(|inner| node.file(inner)))
     }
 
     fn whiteout(&self, at: At<'_>) -> Result<()> {

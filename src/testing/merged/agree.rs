@@ -163,8 +163,17 @@ impl Agreement {
     }
 }
 
+/// The operation, whoever it is done for.
+pub(super) fn of_anybody(op: &Op) -> &Op {
+    let mut op = op;
+    while let Op::As { op: inner, .. } = op {
+        op = inner;
+    }
+    op
+}
+
 fn zeroes(op: &Op) -> bool {
-    let (Op::Allocate { mode, .. } | Op::HandleAllocate { mode, .. }) = op else {
+    let (Op::Allocate { mode, .. } | Op::HandleAllocate { mode, .. }) = of_anybody(op) else {
         return false;
     };
     matches!(
@@ -174,7 +183,7 @@ fn zeroes(op: &Op) -> bool {
 }
 
 fn shifts(op: &Op) -> bool {
-    let (Op::Allocate { mode, .. } | Op::HandleAllocate { mode, .. }) = op else {
+    let (Op::Allocate { mode, .. } | Op::HandleAllocate { mode, .. }) = of_anybody(op) else {
         return false;
     };
     matches!(
@@ -185,7 +194,7 @@ fn shifts(op: &Op) -> bool {
 
 /// `truncate(2)` of a file to the size that it has.
 fn keeps_size(op: &Op, fs: &mut dyn MergedFs) -> bool {
-    let Op::SetLen { path, len } = op else {
+    let Op::SetLen { path, len } = of_anybody(op) else {
         return false;
     };
     let stat = Op::Metadata {
@@ -197,7 +206,7 @@ fn keeps_size(op: &Op, fs: &mut dyn MergedFs) -> bool {
 
 /// Removing an access list, or setting none.
 fn removes_acl(op: &Op) -> bool {
-    let (name, empty) = match op {
+    let (name, empty) = match of_anybody(op) {
         Op::RemoveXattr { name, .. } => (name, true),
         // A version and no entry.
         Op::SetXattr { name, value, .. } => (name, value.len() <= 4),

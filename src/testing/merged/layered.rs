@@ -1,8 +1,10 @@
 //! Merged file systems that lie on layers: closed, opened again, and with more layers, between operations.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{Agreed, Agreement, Divergence, MergedFs};
+use crate::backend::LayerBackend;
 use crate::backend::memory::MemLayer;
 use crate::errno::Errno;
 use crate::error::Error;
@@ -76,6 +78,22 @@ impl Agreement {
         self.trees(expected, got)?;
         Ok(agreed)
     }
+}
+
+/// A union of `layer`, which holds `tree`, below an empty upper in memory, at default options. Its root looks like the
+/// tree's.
+///
+/// # Errors
+/// What opening gives; `EINVAL` for a root that cannot be made.
+pub fn union_over(layer: impl LayerBackend + 'static, tree: &LayerSpec) -> Result<Session, Error> {
+    let mut upper = LayerSpec::new();
+    if let Some(mut root) = tree.effective().remove(Path::new("/")) {
+        root.overlay.clear();
+        upper.insert("/", root);
+    }
+    let made = self::layer(&upper).map_err(|errno| Error::new("make a layer", "/", errno))?;
+    let lowers = LayerStack::from_top([layer])?;
+    Ok(Session::new(Overlay::new(&lowers, made)?))
 }
 
 /// A union of layers in memory.

@@ -7,7 +7,8 @@ mod layered;
 mod model_test;
 
 pub use agree::{Agreed, Agreement, Divergence};
-pub use layered::{Layered, MemUnion};
+pub use cases::{Declared, Factory};
+pub use layered::{Layered, MemUnion, union_over};
 pub use model_test::ModelTest;
 
 use crate::errno::Errno;

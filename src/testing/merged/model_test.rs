@@ -3,6 +3,7 @@
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use super::agree::of_anybody;
 use super::cases::{Declared, Factory};
 use super::{Agreed, Agreement, Divergence};
 use crate::op::Op;
@@ -29,6 +30,8 @@ pub struct ModelTest {
     pub cases: u64,
     /// The first case's seed; the next cases have the next ones.
     pub seed: u64,
+    /// What the file systems have; `None`: what their factory declares.
+    pub declared: Option<Declared>,
 }
 
 impl Default for ModelTest {
@@ -45,6 +48,7 @@ impl ModelTest {
             profile: Profile::root(),
             cases: 100,
             seed: 1,
+            declared: None,
         }
     }
 
@@ -62,6 +66,13 @@ impl ModelTest {
         self
     }
 
+    /// Sets what the file systems have, for a factory that does not say it itself.
+    #[must_use]
+    pub fn declared(mut self, declared: Declared) -> Self {
+        self.declared = Some(declared);
+        self
+    }
+
     /// Runs all cases on file systems that `factory` makes. What it declares not to have is left out of
     /// trees and operations.
     ///
@@ -72,7 +83,7 @@ impl ModelTest {
     /// as Rust source.
     #[allow(clippy::panic, reason = "a test fails by panicking")]
     pub fn run(&self, factory: &dyn Factory) -> Agreed {
-        let declared = factory.declared();
+        let declared = self.declared.unwrap_or_else(|| factory.declared());
         let mut profile = self.profile.clone();
         profile.privileged &= declared.device_nodes && declared.trusted_xattrs;
         profile.acls &= declared.acls;
@@ -118,7 +129,7 @@ fn runner(seed: u64) -> TestRunner {
 }
 
 fn possible(op: &Op, declared: &Declared) -> bool {
-    match op {
+    match of_anybody(op) {
         Op::SetAttr { attr, .. } | Op::HandleSetAttr { attr, .. } => {
             declared.ownership || (attr.uid.is_none() && attr.gid.is_none())
         }

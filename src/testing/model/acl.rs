@@ -118,6 +118,33 @@ impl Acl {
         self.set(OTHER, |_| mode);
     }
 
+    /// What the list says to who is not the owner of the node, which is of the group `gid` (`acl(5)`,
+    /// "Access check algorithm").
+    pub(super) fn grants(
+        &self,
+        want: u32,
+        uid: u32,
+        gid: u32,
+        in_group: impl Fn(u32) -> bool,
+    ) -> bool {
+        let has = |perm: u32| want & !perm == 0;
+        let mask = self.perm(MASK).unwrap_or(7);
+        let user = self.0.iter().find(|e| e.tag == USER && e.id == uid);
+        if let Some(user) = user {
+            return has(u32::from(user.perm) & mask);
+        }
+        let his = |e: &&Entry| match e.tag {
+            GROUP_OBJ => in_group(gid),
+            GROUP => in_group(e.id),
+            _ => false,
+        };
+        let groups: Vec<u32> = self.0.iter().filter(his).map(|e| e.perm.into()).collect();
+        match groups.is_empty() {
+            true => has(self.perm(OTHER).unwrap_or(0)),
+            false => has(mask) && groups.into_iter().any(has),
+        }
+    }
+
     /// As the access list of something made with `mode` in a directory whose default list this is:
     /// no class gets more than both allow.
     pub(super) fn inherit(&mut self, mode: u32) {

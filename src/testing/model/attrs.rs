@@ -1,6 +1,7 @@
 //! Owner, mode, times and extended attributes.
 
 use super::acl::Acl;
+use super::rights::{READ, S_ISGID, SEARCH, WRITE};
 use super::{Id, Kind, ReferenceModel};
 use crate::backend::XattrMode;
 use crate::errno::Errno;
@@ -17,23 +18,20 @@ const VALUE_BYTES_MAX: usize = 65536;
 /// Longest name of an attribute in bytes (`XATTR_NAME_MAX`).
 const NAME_BYTES_MAX: usize = 255;
 
-const S_ISUID: u32 = 0o4000;
-const S_ISGID: u32 = 0o2000;
-const S_IXGRP: u32 = 0o0010;
-
 impl ReferenceModel {
-    /// `access(2)` of root, who may do all but execute what nobody may.
+    /// `access(2)`.
     pub(super) fn access(&self, id: Id, mode: AccessMode) -> Result<(), Errno> {
-        let node = &self.nodes[id];
         // What is written to a fifo, socket or device does not go to the tree.
-        if mode.write && !matches!(node.kind, Kind::Special(..)) {
+        if mode.write && !matches!(self.nodes[id].kind, Kind::Special(..)) {
             self.writable()?;
         }
-        let executable = self.is_dir(id) || node.mode & 0o111 != 0;
-        match mode.execute && !executable {
-            true => Err(Errno::EACCES),
-            false => Ok(()),
-        }
+        let wanted = [
+            (mode.read, READ),
+            (mode.write, WRITE),
+            (mode.execute, SEARCH),
+        ];
+        let want = wanted.iter().filter(|(on, _)| *on).map(|(_, bit)| bit);
+        self.may(id, want.sum())
     }
 
     /// `chown`, `chmod`, `utimensat`, each if asked for.
@@ -50,20 +48,27 @@ impl ReferenceModel {
         Ok(())
     }
 
-    /// Set-id bits and capabilities of anything but a directory fall, set-group-id only where the
-    /// group may execute.
+    /// Set-id bits and capabilities of anything but a directory fall; that a mode changes is the owner's
+    /// to do.
     fn chown(&mut self, id: Id, uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
         self.writable()?;
+        self.unprotected(id)?;
+        self.may_chown(id, uid, gid)?;
+        let is_dir = self.is_dir(id);
+        let mode = match is_dir {
+            true => self.nodes[id].mode,
+            false => self.without_set_id(id),
+        };
+        if mode != self.nodes[id].mode && !self.owns(id) {
+            return Err(Errno::EPERM);
+        }
         self.touch(id)?;
         let now = self.clock;
         let node = &mut self.nodes[id];
         node.uid = uid.unwrap_or(node.uid);
         node.gid = gid.unwrap_or(node.gid);
-        if !matches!(node.kind, Kind::Dir { .. }) {
-            node.mode &= !S_ISUID;
-            if node.mode & S_IXGRP != 0 {
-                node.mode &= !S_ISGID;
-            }
+        node.mode = mode;
+        if !is_dir {
             node.xattrs.remove(CAPABILITY);
         }
         // A symlink shows all permissions.
@@ -79,6 +84,14 @@ impl ReferenceModel {
             return Err(Errno::EOPNOTSUPP);
         }
         self.writable()?;
+        self.unprotected(id)?;
+        if !self.owns(id) {
+            return Err(Errno::EPERM);
+        }
+        let mode = match self.may_set_gid(self.nodes[id].gid) {
+            true => mode,
+            false => mode & !S_ISGID,
+        };
         self.touch(id)?;
         let now = self.clock;
         let node = &mut self.nodes[id];
@@ -102,8 +115,21 @@ impl ReferenceModel {
             SetTime::At(_) => Err(Errno::EINVAL),
         };
         let node = &self.nodes[id];
+        let touches = (atime, mtime) == (SetTime::Now, SetTime::Now);
         let (atime, mtime) = (time(atime, node.atime)?, time(mtime, node.mtime)?);
         self.writable()?;
+        // That it is used now may say who may use it.
+        match touches {
+            true if self.nodes[id].flags.immutable => return Err(Errno::EPERM),
+            true if !self.owns(id) => self.may(id, WRITE)?,
+            true => {}
+            false => {
+                self.unprotected(id)?;
+                if !self.owns(id) {
+                    return Err(Errno::EPERM);
+                }
+            }
+        }
         self.touch(id)?;
         let node = &mut self.nodes[id];
         (node.atime, node.mtime, node.ctime) = (atime, mtime, now);
@@ -123,21 +149,13 @@ impl ReferenceModel {
         }
     }
 
-    /// `user.` is for regular files and directories.
-    fn may_have(&self, id: Id, name: &XattrName) -> bool {
-        let file_or_dir = matches!(self.nodes[id].kind, Kind::File(_) | Kind::Dir { .. });
-        file_or_dir || !name.as_bytes().starts_with(b"user.")
-    }
-
     pub(super) fn get_xattr(&self, id: Id, name: &XattrName) -> Result<Vec<u8>, Errno> {
         if is_acl(name) {
             if matches!(self.nodes[id].kind, Kind::Symlink(_)) {
                 return Err(Errno::EOPNOTSUPP);
             }
         } else {
-            if !self.may_have(id, name) {
-                return Err(Errno::ENODATA);
-            }
+            self.may_use_xattr(id, name, false)?;
             self.check_name(name)?;
             known(name)?;
         }
@@ -159,14 +177,13 @@ impl ReferenceModel {
         if is_acl(name) {
             return self.set_acl(id, name, Acl::parse(value)?);
         }
-        if !self.may_have(id, name) {
-            return Err(Errno::EPERM);
-        }
+        self.unprotected(id)?;
         // Version 2 or 3 of the kernel's structure, each with its size.
         let is_capability = matches!((value.len(), value.get(3)), (20, Some(2)) | (24, Some(3)));
         if name.as_bytes() == CAPABILITY && !is_capability {
             return Err(Errno::EINVAL);
         }
+        self.may_use_xattr(id, name, true)?;
         self.check_name(name)?;
         self.touch(id)?;
         known(name)?;
@@ -185,9 +202,8 @@ impl ReferenceModel {
         if is_acl(name) {
             return self.set_acl(id, name, None);
         }
-        if !self.may_have(id, name) {
-            return Err(Errno::EPERM);
-        }
+        self.unprotected(id)?;
+        self.may_use_xattr(id, name, true)?;
         self.check_name(name)?;
         known(name)?;
         if !self.nodes[id].xattrs.contains_key(name) {
@@ -211,14 +227,27 @@ impl ReferenceModel {
     /// A list that says no more than the mode is not stored; an access list sets the mode.
     fn set_acl(&mut self, id: Id, name: &XattrName, acl: Option<Acl>) -> Result<(), Errno> {
         let default = name.as_bytes() == DEFAULT_ACL;
+        self.unprotected(id)?;
         if matches!(self.nodes[id].kind, Kind::Symlink(_)) {
             return Err(Errno::EOPNOTSUPP);
         }
         if default && !self.is_dir(id) {
             return acl.map_or(Ok(()), |_| Err(Errno::EACCES));
         }
+        if !self.owns(id) {
+            return Err(Errno::EPERM);
+        }
         if acl.as_ref().is_some_and(|acl| !acl.is_valid()) {
             return Err(Errno::EINVAL);
+        }
+        let sets_gid = self.may_set_gid(self.nodes[id].gid);
+        let has_gid = self.nodes[id].mode & S_ISGID != 0;
+        let clears = self.weak.acl_removal_clears_set_gid && !default;
+        if acl.is_none() && has_gid && !sets_gid && clears {
+            self.touch(id)?;
+            let now = self.clock;
+            let node = &mut self.nodes[id];
+            (node.mode, node.ctime) = (node.mode & !S_ISGID, now);
         }
         if acl.is_none() && !self.nodes[id].xattrs.contains_key(name) {
             return Ok(());
@@ -229,6 +258,9 @@ impl ReferenceModel {
             Some(acl) => {
                 let node = &mut self.nodes[id];
                 node.mode = node.mode & !0o777 | acl.mode();
+                if !sets_gid {
+                    node.mode &= !S_ISGID;
+                }
                 (!acl.is_minimal()).then(|| acl.to_bytes())
             }
             None => None,

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::attrs::CAPABILITY;
 use super::data::Data;
 use super::path::Last;
+use super::rights::{READ, WRITE};
 use super::{Id, Kind, ReferenceModel};
 use crate::backend::AllocateMode;
 use crate::errno::Errno;
@@ -79,6 +80,7 @@ impl ReferenceModel {
                 if !file.write || i64::try_from(*len).is_err() {
                     return Err(Errno::EINVAL);
                 }
+                self.may_shrink(file.id)?;
                 self.resize(file.id, *len)
             }
             Op::HandleSetAttr { slot, attr } => {
@@ -135,6 +137,7 @@ impl ReferenceModel {
             return Err(Errno::ENOTDIR);
         }
         self.writable()?;
+        self.may_add(dir)?;
         let id = self.make(dir, Kind::File(Data::default()), options.mode)?;
         let node = &mut self.nodes[id];
         (node.nlink, node.names, node.linkable) = (0, 0, true);
@@ -159,6 +162,7 @@ impl ReferenceModel {
             }
             let Some(id) = self.child(parent.dir, name)? else {
                 self.writable()?;
+                self.may_add(parent.dir)?;
                 let name = Name::new(name)?;
                 let id = self.make(parent.dir, Kind::File(Data::default()), options.mode)?;
                 self.set_entry(parent.dir, &name, Some(id));
@@ -174,15 +178,28 @@ impl ReferenceModel {
     }
 
     fn open_existing(&mut self, id: Id, options: &OpenOptions) -> Result<Id, Errno> {
+        let writes = options.write || options.append || options.truncate;
+        let is_file = matches!(self.nodes[id].kind, Kind::File(_));
         match self.nodes[id].kind {
             Kind::Symlink(_) => return Err(Errno::ELOOP),
-            // Files are regular files here.
+            Kind::Dir { .. } if writes || options.create => return Err(Errno::EISDIR),
+            _ => {}
+        }
+        if writes && is_file {
+            self.writable()?;
+        }
+        let want = if options.read { READ } else { 0 } | if writes { WRITE } else { 0 };
+        self.may(id, want)?;
+        // Files are regular files here.
+        match self.nodes[id].kind {
             Kind::Dir { .. } => return Err(Errno::EISDIR),
             Kind::Special(..) => return Err(Errno::ENXIO),
-            Kind::File(_) => {}
+            _ => {}
         }
-        if options.write || options.append || options.truncate {
-            self.writable()?;
+        if options.truncate || (options.write && !options.append) {
+            self.may_shrink(id)?;
+        }
+        if writes {
             self.touch(id)?;
         }
         if options.truncate {
@@ -199,9 +216,10 @@ impl ReferenceModel {
         }
     }
 
-    /// Changes content: the times are now, and a capability is gone.
+    /// Changes content: the times are now, a capability is gone, and mostly set-id bits.
     fn change(&mut self, id: Id, change: impl FnOnce(&mut Data)) {
         let now = self.clock;
+        self.nodes[id].mode = self.mode_after_write(id);
         let node = &mut self.nodes[id];
         if let Kind::File(data) = &mut node.kind {
             change(data);
@@ -256,8 +274,18 @@ impl ReferenceModel {
             _ => return Err(Errno::EINVAL),
         }
         self.writable()?;
+        self.may(id, WRITE)?;
+        self.may_shrink(id)?;
         self.touch(id)?;
         self.resize(id, len)
+    }
+
+    /// What only grows at its end is not cut.
+    fn may_shrink(&self, id: Id) -> Result<(), Errno> {
+        match self.nodes[id].flags.append {
+            true => Err(Errno::EPERM),
+            false => Ok(()),
+        }
     }
 
     fn resize(&mut self, id: Id, len: u64) -> Result<Outcome, Errno> {
@@ -281,6 +309,10 @@ impl ReferenceModel {
         }
         if !file.write {
             return Err(Errno::EBADF);
+        }
+        let flags = self.nodes[file.id].flags;
+        if flags.immutable || (flags.append && !mode.only_adds_space()) {
+            return Err(Errno::EPERM);
         }
         let end = offset + len;
         if end > FILE_BYTES_MAX {

@@ -3,7 +3,8 @@
 //! [`ReferenceModel`] takes the same [`Op`] and gives the same [`Outcome`] as everything else that is
 //! tested here, for every operation in every state, so that errors are compared too. It is small and
 //! plain: one table of nodes, one map of names per directory, checks in the order in which `namei(7)` and the
-//! manual pages have them. It acts as root (owner 0:0, all capabilities) with the umask `022`.
+//! manual pages have them. It acts as root (owner 0:0, all capabilities) with the umask `022`, or for
+//! [`Op::As`] as the caller: owner, mode, access lists, sticky directories, capabilities and inode flags decide.
 //!
 //! It shares no rule, list or path code with the rest of the crate, only the vocabulary (`Op`, `Errno`,
 //! `Metadata`, names). The gate checks its imports.
@@ -34,80 +35,26 @@ mod files;
 mod names;
 mod path;
 mod remove;
+mod rights;
 mod tree;
+mod weakenings;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::credentials::Credentials;
 use crate::errno::Errno;
-use crate::meta::{DeviceId, FileType, Metadata, StatFs, Timestamp};
+use crate::meta::{DeviceId, FileType, InodeFlags, Metadata, StatFs, Timestamp};
 use crate::op::{EntryInfo, Op, Outcome};
 use crate::path::Name;
 use crate::testing::merged::MergedFs;
 use crate::testing::snapshot::{SnapshotOptions, TreeSnapshot};
 use crate::testing::spec::NodeSpec;
-use crate::xattr_name::{XattrName, XattrNamespace};
+use crate::xattr_name::XattrName;
 
 use data::Data;
 use files::OpenFile;
-
-/// In what a union is weaker than a POSIX file system; each is off by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is one independent switch"
-)]
-#[non_exhaustive]
-pub struct Weakenings {
-    /// Attribute names under this namespace's prefix are stored with a longer name: the bare prefix is
-    /// `EINVAL`, and what becomes too long `EOPNOTSUPP` (rules R279, R280).
-    pub namespace: Option<XattrNamespace>,
-    /// Nobody can make a whiteout: `mknod` of the device 0/0 is `EPERM` (rule R084). A rename that
-    /// would leave one is `EINVAL` with and without (rule R139).
-    pub no_whiteouts: bool,
-    /// What was there before and loses its last name unchanged stays as it is: its link count does not
-    /// fall, and changing it through an open file is `EEXIST` (rules R131, R132).
-    pub removed_lowers_freeze: bool,
-    /// The names of one file that was there before are files of their own, which share number and link
-    /// count until they are changed (`index=off`; rules R152, R231, R256).
-    pub links_break: bool,
-    /// Directories that were there before cannot be renamed: `EXDEV` (`redirect_dir` other than
-    /// `on`; rule R141).
-    pub lower_dirs_stay: bool,
-    /// There is no upper: every change is `EROFS` (rule R215).
-    pub read_only: bool,
-}
-
-impl Weakenings {
-    /// A plain file system.
-    pub const NONE: Weakenings = Weakenings {
-        namespace: None,
-        no_whiteouts: false,
-        removed_lowers_freeze: false,
-        links_break: false,
-        lower_dirs_stay: false,
-        read_only: false,
-    };
-
-    /// A union with `index=on` and `redirect_dir=on`.
-    #[must_use]
-    pub const fn posix_profile(namespace: XattrNamespace) -> Self {
-        let mut weakenings = Weakenings::NONE;
-        weakenings.namespace = Some(namespace);
-        weakenings.no_whiteouts = true;
-        weakenings.removed_lowers_freeze = true;
-        weakenings
-    }
-
-    /// A union at default options.
-    #[must_use]
-    pub const fn default_options(namespace: XattrNamespace) -> Self {
-        let mut weakenings = Weakenings::posix_profile(namespace);
-        weakenings.links_break = true;
-        weakenings.lower_dirs_stay = true;
-        weakenings
-    }
-}
+pub use weakenings::Weakenings;
 
 /// Number of a node.
 type Id = usize;
@@ -145,6 +92,7 @@ struct Node {
     mtime: Timestamp,
     ctime: Timestamp,
     xattrs: BTreeMap<XattrName, Vec<u8>>,
+    flags: InodeFlags,
     /// Was there before, and nobody has changed it since. For a directory: was there before.
     lower: bool,
     /// An unnamed file that may get a name.
@@ -184,7 +132,8 @@ pub struct ReferenceModel {
     next_ino: u64,
     /// Advances with every operation.
     clock: Timestamp,
-    umask: u32,
+    /// On whose behalf operations run.
+    caller: Credentials,
     weak: Weakenings,
 }
 
@@ -203,7 +152,7 @@ impl ReferenceModel {
             slots: BTreeMap::new(),
             next_ino: 1,
             clock: machine_time(),
-            umask: 0o022,
+            caller: Credentials::root(),
             weak: Weakenings::NONE,
         };
         model.add(
@@ -236,7 +185,7 @@ impl ReferenceModel {
     /// Sets the umask (default `022`).
     #[must_use]
     pub fn umask(mut self, umask: u32) -> Self {
-        self.umask = umask & 0o777;
+        self.caller.umask = umask & 0o777;
         self
     }
 
@@ -277,6 +226,7 @@ impl ReferenceModel {
             mtime: self.clock,
             ctime: self.clock,
             xattrs: BTreeMap::new(),
+            flags: InodeFlags::default(),
             lower: false,
             linkable: false,
         });
@@ -396,9 +346,17 @@ impl ReferenceModel {
             }
             Op::ListXattrs { path, follow } => {
                 let id = self.resolve(path, *follow)?;
-                let names = self.nodes[id].xattrs.keys().cloned().collect();
-                Ok(Outcome::Names(names))
+                Ok(Outcome::Names(self.list_xattrs(id)))
             }
+            Op::GetFlags { path } => {
+                let id = self.resolve(path, true)?;
+                self.flags(id).map(Outcome::Flags)
+            }
+            Op::SetFlags { path, flags } => {
+                let id = self.resolve(path, true)?;
+                self.set_flags(id, *flags).map(done)
+            }
+            Op::As { caller, op } => self.run_as(caller, op),
             Op::StatFs => Ok(Outcome::StatFs(StatFs {
                 name_bytes_max: 255,
                 ..StatFs::default()
@@ -445,6 +403,7 @@ impl ReferenceModel {
         if !self.is_dir(dir) {
             return Err(Errno::ENOTDIR);
         }
+        self.may(dir, rights::READ)?;
         let info = |(name, id): (&Name, &Id)| EntryInfo {
             name: name.clone(),
             file_type: Some(self.nodes[*id].file_type()),

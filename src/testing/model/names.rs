@@ -9,6 +9,7 @@ use super::acl::Acl;
 use super::attrs::{ACCESS_ACL, DEFAULT_ACL};
 use super::data::Data;
 use super::path::{Last, Parent};
+use super::rights::{S_ISGID, S_IXGRP, WRITE};
 use super::{Id, Kind, ReferenceModel};
 use crate::errno::Errno;
 use crate::meta::{DeviceId, FileType};
@@ -18,8 +19,6 @@ use crate::xattr_name::XattrName;
 
 /// Longest target of a symlink in bytes (`PATH_MAX` less its NUL).
 const TARGET_BYTES_MAX: usize = 4095;
-
-const S_ISGID: u32 = 0o2000;
 
 /// Two names of a rename.
 struct Pair<'a> {
@@ -33,17 +32,21 @@ impl ReferenceModel {
         let is_dir = matches!(kind, Kind::Dir { .. });
         let is_link = matches!(kind, Kind::Symlink(_));
         let id = self.add(kind, if is_link { 0o777 } else { mode });
+        (self.nodes[id].uid, self.nodes[id].gid) = (self.caller.uid, self.caller.gid);
         if !is_link {
             match self.nodes[dir].xattrs.get(DEFAULT_ACL).cloned() {
-                None => self.nodes[id].mode &= !self.umask,
+                None => self.nodes[id].mode &= !self.caller.umask,
                 Some(default) => self.inherit(id, &default, is_dir)?,
             }
         }
         let (dir_mode, dir_gid) = (self.nodes[dir].mode, self.nodes[dir].gid);
         if dir_mode & S_ISGID != 0 {
             self.nodes[id].gid = dir_gid;
+            let runs_as_group = mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP;
             if is_dir {
                 self.nodes[id].mode |= S_ISGID;
+            } else if runs_as_group && !self.may_set_gid(dir_gid) {
+                self.nodes[id].mode &= !S_ISGID;
             }
         }
         Ok(id)
@@ -70,6 +73,7 @@ impl ReferenceModel {
 
     pub(super) fn create_dir(&mut self, path: &Path, mode: u32) -> Result<(), Errno> {
         let (dir, name) = self.new_name(path, true)?;
+        self.may_add(dir)?;
         let kind = Kind::Dir {
             entries: BTreeMap::new(),
             parent: dir,
@@ -122,6 +126,7 @@ impl ReferenceModel {
             return Err(Errno::EINVAL);
         }
         let (dir, name) = self.new_name(path, false)?;
+        self.may_add(dir)?;
         let id = self.make(dir, Kind::Symlink(target.to_vec()), 0o777)?;
         self.set_entry(dir, &name, Some(id));
         Ok(())
@@ -142,7 +147,11 @@ impl ReferenceModel {
             FileType::Fifo | FileType::Socket => Kind::Special(file_type, DeviceId::default()),
         };
         let (dir, name) = self.new_name(path, false)?;
+        self.may_add(dir)?;
         let whiteout = file_type == FileType::CharDevice && rdev == DeviceId::default();
+        if !whiteout && matches!(file_type, FileType::CharDevice | FileType::BlockDevice) {
+            self.may_make_device()?;
+        }
         if whiteout && self.weak.no_whiteouts {
             return Err(Errno::EPERM);
         }
@@ -159,6 +168,9 @@ impl ReferenceModel {
     /// One more name for a node.
     pub(super) fn link(&mut self, id: Id, to: &Path) -> Result<(), Errno> {
         let (dir, name) = self.new_name(to, false)?;
+        self.may_link(id)?;
+        self.may_add(dir)?;
+        self.unprotected(id)?;
         if self.is_dir(id) {
             return Err(Errno::EPERM);
         }
@@ -245,12 +257,26 @@ impl ReferenceModel {
         if target == Some(source) {
             return Ok(false);
         }
+        self.may_take(old.dir, source)?;
+        match target {
+            None => self.may_add(new.dir)?,
+            Some(target) => self.may_take(new.dir, target)?,
+        }
         if target.is_some() && !flags.exchange {
             match (source_dir, target_dir) {
                 (true, false) => return Err(Errno::ENOTDIR),
                 (false, true) => return Err(Errno::EISDIR),
                 _ => {}
             }
+        }
+        // A directory is written to as its `..` changes.
+        if old.dir != new.dir && source_dir {
+            self.may(source, WRITE)?;
+        }
+        if let Some(target) = target.filter(|_| flags.exchange && target_dir)
+            && old.dir != new.dir
+        {
+            self.may(target, WRITE)?;
         }
         if flags.whiteout {
             return Err(Errno::EINVAL);

@@ -4,6 +4,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::rights::SEARCH;
 use super::{Id, Kind, ROOT, ReferenceModel};
 use crate::errno::Errno;
 use crate::path::Name;
@@ -64,6 +65,9 @@ impl ReferenceModel {
             let end = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
             let (component, tail) = rest.split_at(end);
             rest = without_slashes(tail);
+            if !component.is_empty() {
+                self.may(dir, SEARCH)?;
+            }
             if rest.is_empty() {
                 let last = match component {
                     b"" => Last::Root,

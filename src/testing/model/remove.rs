@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::path::Last;
+use super::rights::{READ, SEARCH};
 use super::{Id, ReferenceModel};
 use crate::errno::Errno;
 use crate::path::Name;
@@ -30,6 +31,9 @@ impl ReferenceModel {
         };
         self.writable()?;
         let id = self.existing(parent.dir, name)?;
+        if !parent.slash {
+            self.may_take(parent.dir, id)?;
+        }
         if self.is_dir(id) {
             return Err(Errno::EISDIR);
         }
@@ -51,6 +55,7 @@ impl ReferenceModel {
         };
         self.writable()?;
         let id = self.existing(parent.dir, name)?;
+        self.may_take(parent.dir, id)?;
         if !self.is_dir(id) {
             return Err(Errno::ENOTDIR);
         }
@@ -72,31 +77,44 @@ impl ReferenceModel {
         if !self.is_dir(top) {
             return Err(Errno::ENOTDIR);
         }
+        self.may(top, READ)?;
         let Last::Name(name) = &parent.last else {
             return Err(Errno::EBUSY);
         };
-        self.writable()?;
-        self.empty(top);
-        self.set_entry(parent.dir, &Name::new(name)?, None);
-        self.lose_name(top);
+        self.empty(top)?;
+        self.take(parent.dir, &Name::new(name)?, top)
+    }
+
+    /// Removes everything in a directory, name after name; what is in a directory before the directory.
+    /// Ends at the first refusal.
+    fn empty(&mut self, top: Id) -> Result<(), Errno> {
+        let mut open = vec![(top, self.entries(top).clone())];
+        while let Some((dir, left)) = open.last_mut() {
+            let dir = *dir;
+            let Some((name, id)) = left.pop_first() else {
+                open.pop();
+                continue;
+            };
+            self.may(dir, SEARCH)?;
+            if self.is_dir(id) && !self.entries(id).is_empty() {
+                self.may(id, READ)?;
+                left.insert(name, id);
+                open.push((id, self.entries(id).clone()));
+                continue;
+            }
+            if self.is_dir(id) {
+                self.may(id, READ)?;
+            }
+            self.take(dir, &name, id)?;
+        }
         Ok(())
     }
 
-    /// Removes everything in a directory, the deepest first.
-    fn empty(&mut self, top: Id) {
-        let mut dirs = vec![top];
-        let mut next = 0;
-        while let Some(dir) = dirs.get(next).copied() {
-            next += 1;
-            let below = self.entries(dir).values().copied();
-            let below: Vec<Id> = below.filter(|id| self.is_dir(*id)).collect();
-            dirs.extend(below);
-        }
-        for dir in dirs.into_iter().rev() {
-            for (name, id) in self.entries(dir).clone() {
-                self.set_entry(dir, &name, None);
-                self.lose_name(id);
-            }
-        }
+    fn take(&mut self, dir: Id, name: &Name, id: Id) -> Result<(), Errno> {
+        self.writable()?;
+        self.may_take(dir, id)?;
+        self.set_entry(dir, name, None);
+        self.lose_name(id);
+        Ok(())
     }
 }

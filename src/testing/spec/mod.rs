@@ -270,7 +270,7 @@ impl LayerSpec {
     }
 
     /// The nodes as they will be written, parents before children: root and missing parents
-    /// included, impossible nodes left out.
+    /// included, impossible nodes left out, symlinks with the mode `0o777` that they show.
     #[must_use]
     pub fn effective(&self) -> BTreeMap<PathBuf, NodeSpec> {
         let root = match self.nodes.get(Path::new("/")) {
@@ -284,7 +284,11 @@ impl LayerSpec {
                 continue;
             }
             if make_parents(&mut all, path) {
-                all.insert(path.clone(), node.clone());
+                let mut node = node.clone();
+                if matches!(node.kind, NodeKind::Symlink(_)) {
+                    node.mode = 0o777;
+                }
+                all.insert(path.clone(), node);
             }
         }
         let linkable = |path: &PathBuf| {

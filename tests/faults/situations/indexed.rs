@@ -89,10 +89,38 @@ fn links() -> Vec<Situation> {
     ]
 }
 
-/// Directories only: a file is in the index before it has a name in the tree, and what a crash in between
-/// leaves makes the lower file EIO, as in the kernel (see docs/testing.md).
 fn exported() -> Vec<Situation> {
+    let copied = || [chmod("/e/f", 0o600)];
     vec![
+        low("change a file, exported", linked(), chmod("/e/f", 0o600)),
+        low(
+            "write to a file, exported",
+            linked(),
+            put("/e/f", "new data"),
+        ),
+        low(
+            "set an attribute, exported",
+            linked(),
+            set_xattr("/e/f", "user.a", "1"),
+        ),
+        low("link a file, exported", linked(), ln("/e/f", "/d/new")),
+        low("rename a file, exported", linked(), mv("/e/f", "/d/new")),
+        low("remove a file, exported", linked(), rm("/e/f")),
+        low("remove a copied file, exported", linked(), rm("/e/f")).setup(copied()),
+        low("rename over a file, exported", linked(), mv("/d/1", "/e/f")),
+        low(
+            "rename over a copied file, exported",
+            linked(),
+            mv("/d/1", "/e/f"),
+        )
+        .setup(copied()),
+        low("exchange files, exported", linked(), swap("/d/1", "/e/f")),
+        low(
+            "change a linked file, exported",
+            linked(),
+            chmod("/d/1", 0o600),
+        ),
+        low("remove a linked file, exported", linked(), rm("/d/1")),
         low("change a directory, exported", linked(), chmod("/d", 0o700)),
         low("make a directory, exported", linked(), mkdir("/d/new")),
         low(

@@ -40,6 +40,7 @@ pub mod xattrs;
 use super::MergedFs;
 use crate::testing::model::Weakenings;
 use crate::testing::spec::LayerSpec;
+use crate::xattr_name::XattrNamespace;
 
 /// What a file system under test has, and in what it is weaker than POSIX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +92,15 @@ impl Declared {
     pub const fn weaker(weakenings: Weakenings) -> Self {
         let mut declared = Declared::full();
         declared.weakenings = weakenings;
+        declared
+    }
+
+    /// A union at default options, of layers whose overlay attributes are in `namespace`. Which names are one file
+    /// need not show at once: layers may lie on filesystems that have no UUID.
+    #[must_use]
+    pub const fn union(namespace: XattrNamespace) -> Self {
+        let mut declared = Declared::weaker(Weakenings::default_options(namespace));
+        declared.link_groups = false;
         declared
     }
 }
