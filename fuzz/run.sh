@@ -20,7 +20,7 @@ failed=()
 for target in "${targets[@]}"; do
     printf '\n== %s: %s s\n' "$target" "$seconds"
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=1024 -rss_limit_mb=2048 \
-        -timeout=30 -print_final_stats=1 -verbosity=0 || failed+=("$target")
+        -timeout=30 -print_funcs=0 -print_final_stats=1 -verbosity=0 || failed+=("$target")
 done
 if [ ${#failed[@]} -gt 0 ]; then
     echo "failed: ${failed[*]}" >&2
