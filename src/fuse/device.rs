@@ -192,6 +192,26 @@ fn receive(socket: &UnixStream) -> std::result::Result<Option<OwnedFd>, Errno> {
 }
 
 impl Mounted {
+    /// Lets the kernel read `bytes` ahead, where this process may set that: it is 128 KiB for every new
+    /// mount, whatever the two sides agree on, which leaves no more than one request under way for one
+    /// reader. Call when the mount is served.
+    pub(super) fn read_ahead(&self, bytes: u32) {
+        if self.id.is_none() || mount_id(&self.mountpoint) != self.id {
+            return;
+        }
+        // Answered by the server, so after the kernel has set its own value.
+        let Ok(root) = rustix::fs::stat(&self.mountpoint) else {
+            return;
+        };
+        let (major, minor) = (
+            rustix::fs::major(root.st_dev),
+            rustix::fs::minor(root.st_dev),
+        );
+        let setting = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
+        // Only root may, and only where there is such a file. It is about speed alone.
+        let _ = std::fs::write(setting, (bytes / 1024).to_string());
+    }
+
     /// Unmounts if it is still mounted. `lazily`: whoever uses it keeps using it.
     pub(super) fn unmount(&self, lazily: bool) -> std::result::Result<(), Errno> {
         if self.id.is_none() || mount_id(&self.mountpoint) != self.id {

@@ -38,7 +38,7 @@ pub(super) type Answer<T> = Result<T, Errno>;
 const FILESYSTEM_SHIFT: u32 = 48;
 
 /// Largest read or write in bytes.
-const TRANSFER_BYTES_MAX: u32 = 1 << 20;
+pub(super) const TRANSFER_BYTES_MAX: u32 = 1 << 20;
 
 /// Serves one union at one mount point.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::errno::Errno;
 use crate::error::{Error, Result};
 use crate::fuse::device::{self, Mounted};
 use crate::fuse::options::FuseOptions;
-use crate::fuse::server::Server;
+use crate::fuse::server::{Server, TRANSFER_BYTES_MAX};
 use crate::overlay::core::Core;
 
 /// A union that is mounted and served.
@@ -59,10 +59,13 @@ impl Session {
             Error::new("mount", mountpoint, Errno::of_io(&e)).with_detail(detail)
         });
         match serving {
-            Ok(serving) => Ok(Session {
-                mounted: Arc::new(mounted),
-                serving: Some(serving),
-            }),
+            Ok(serving) => {
+                mounted.read_ahead(TRANSFER_BYTES_MAX);
+                Ok(Session {
+                    mounted: Arc::new(mounted),
+                    serving: Some(serving),
+                })
+            }
             Err(e) => {
                 // The mount is dead; if even removing it fails there is only the first error to tell.
                 let _ = mounted.unmount(true);
