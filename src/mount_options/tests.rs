@@ -306,7 +306,10 @@ fn checks_that_need_no_layers() {
     let text = "workdir is ignored instead of used: there is no upper layer";
     assert_eq!(warnings[0].to_string(), text);
     let none: &[crate::Warning] = &[];
-    assert_eq!(parse("lowerdir=a::b").unwrap().check().unwrap(), none);
+    assert_eq!(
+        parse("lowerdir=a::b").unwrap().check_for(true).unwrap(),
+        none
+    );
 }
 
 #[test]
