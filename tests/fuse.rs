@@ -19,3 +19,5 @@ mod support;
 mod differential;
 #[path = "fuse/system.rs"]
 mod system;
+#[path = "fuse/unmounting.rs"]
+mod unmounting;

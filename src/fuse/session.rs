@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fuser::{BackgroundSession, Config, SessionACL};
+use nix::errno::Errno as Sys;
 use nix::sched::{CloneFlags, unshare};
 
 use crate::errno::Errno;
@@ -104,9 +105,13 @@ impl Session {
         let Some(serving) = self.serving.take() else {
             return Ok(());
         };
-        serving
-            .join()
-            .map_err(|e| self.fail(Errno::of_io(&e)).with_detail(e.to_string()))
+        match serving.join() {
+            // The mount went while a thread took a request that nobody waits for any more, such as
+            // for what is read ahead.
+            Err(e) if e.raw_os_error() == Some(Sys::ECONNABORTED as i32) => Ok(()),
+            Err(e) => Err(self.fail(Errno::of_io(&e)).with_detail(e.to_string())),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Unmounts and waits until all is served.
