@@ -96,17 +96,23 @@ fn a_lookup_touches_only_layers_that_have_the_directory() {
     assert_eq!(calls(1), calls(100));
 }
 
+/// Layers with so many names each, and what counts their calls.
+fn flat(layers: usize, names: usize) -> (LayerStack, Faults) {
+    let faults = Faults::new();
+    let made = (0..layers).map(|i| {
+        let files = (0..names).map(|n| format!("of{i}-{n}"));
+        let builder = files.fold(MemLayer::builder(), |b, f| b.file(f, b""));
+        FaultLayer::named("l", Arc::new(builder.build().unwrap()), &faults)
+    });
+    let stack = LayerStack::from_top(made.collect::<Vec<_>>()).unwrap();
+    faults.reset();
+    (stack, faults)
+}
+
 #[test]
 fn a_listing_reads_each_layers_directory_once() {
     for (layers, names) in [(1, 10), (20, 10), (20, 1000), (100, 10)] {
-        let faults = Faults::new();
-        let made = (0..layers).map(|i| {
-            let files = (0..names).map(|n| format!("of{i}-{n}"));
-            let builder = files.fold(MemLayer::builder(), |b, f| b.file(f, b""));
-            FaultLayer::named("l", Arc::new(builder.build().unwrap()), &faults)
-        });
-        let stack = LayerStack::from_top(made.collect::<Vec<_>>()).unwrap();
-        faults.reset();
+        let (stack, faults) = flat(layers, names);
         assert_eq!(stack.read_dir("/").unwrap().len(), layers * names);
         assert_eq!(faults.calls(), layers as u64);
     }
@@ -116,14 +122,7 @@ fn a_listing_reads_each_layers_directory_once() {
 #[test]
 fn a_walk_asks_one_layer_for_a_file() {
     let calls = |layers: usize, names: usize| {
-        let faults = Faults::new();
-        let made = (0..layers).map(|i| {
-            let files = (0..names).map(|n| format!("of{i}-{n}"));
-            let builder = files.fold(MemLayer::builder(), |b, f| b.file(f, b""));
-            FaultLayer::named("l", Arc::new(builder.build().unwrap()), &faults)
-        });
-        let stack = LayerStack::from_top(made.collect::<Vec<_>>()).unwrap();
-        faults.reset();
+        let (stack, faults) = flat(layers, names);
         for entry in stack.walk("/") {
             entry.unwrap().metadata().unwrap();
         }

@@ -1,5 +1,8 @@
 //! Requests of the kernel, one method each: numbers become objects, the engine is asked, its answer
 //! is told.
+//!
+//! One room, since the protocol's trait is implemented in one block and has a method for each request; what
+//! needs more than a few lines lies in the modules beside it.
 
 use std::ffi::OsStr;
 use std::io;

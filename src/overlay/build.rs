@@ -1,4 +1,6 @@
 //! Building a plan: facts are fetched, rules are asked, objects are bound to backend nodes.
+//!
+//! One room: copying up, which nearly every change begins with, needs all of a plan's state.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -11,6 +11,8 @@
 //!    while another is taken (parent and child places are read one after the other).
 //!
 //! Backends lock for themselves below all of these.
+//!
+//! One room, so that every lock of the list above is seen where it is declared and taken.
 
 use std::collections::HashSet;
 use std::ops::Deref;

@@ -1,4 +1,6 @@
 //! The one executor: runs the steps of plans against backends.
+//!
+//! One room: attempts, steps and what is undone are one state machine; copying itself is in `copier`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 

@@ -1,6 +1,8 @@
 //! Mutations of resolved objects: facts for the rules, and what follows for the engine's state.
 //!
 //! Everything here runs while a plan is built, under the tree's lock, and touches no layer.
+//!
+//! One room: one short method for each change; renames and links have rooms of their own.
 
 use std::sync::Arc;
 

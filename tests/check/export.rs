@@ -8,7 +8,7 @@ use layerstack::testing::{LayerSpec, NodeSpec};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use crate::hints::{ORIGIN, get, set};
-use crate::scene::{Disk, on_disk};
+use crate::scene::{Disk, entry, in_index, on_disk};
 
 const UPPER: &str = "trusted.overlay.upper";
 
@@ -28,18 +28,8 @@ fn exported(test: impl FnOnce(&mut Disk) + Send) {
     });
 }
 
-/// The entry of what the upper has as `name`.
-fn entry(disk: &Disk, name: &str) -> PathBuf {
-    let origin = get(&disk.upper.join(name), ORIGIN);
-    let hex: String = origin.iter().map(|b| format!("{b:02x}")).collect();
-    disk.work.join("index").join(hex)
-}
-
 fn told(kind: &str, entry: &Path) -> String {
-    format!(
-        "{kind} work:/index/{}",
-        entry.file_name().unwrap().to_str().unwrap()
-    )
+    format!("{kind} {}", in_index(entry))
 }
 
 fn whiteout(path: &Path) {

@@ -9,7 +9,7 @@ use layerstack::testing::snapshot::TimeCompare;
 use layerstack::testing::{Compare, LayerSpec, NodeSpec, SnapshotOptions, TreeSnapshot};
 
 use crate::hints::{IMPURE, ORIGIN, get, set, unset};
-use crate::scene::{Disk, on_disk, same_view};
+use crate::scene::{Disk, entry, in_index as at, on_disk, same_view};
 
 const NLINK: &str = "trusted.overlay.nlink";
 const UPPER: &str = "trusted.overlay.upper";
@@ -33,20 +33,6 @@ fn indexed(test: impl FnOnce(&mut Disk) + Send) {
         disk.heals(&[], &[]);
         test(disk);
     });
-}
-
-/// The entry of the file that the upper has as `name`.
-fn entry(disk: &Disk, name: &str) -> PathBuf {
-    let origin = get(&disk.upper.join(name), ORIGIN);
-    let hex: String = origin.iter().map(|b| format!("{b:02x}")).collect();
-    disk.work.join("index").join(hex)
-}
-
-fn at(path: &std::path::Path) -> String {
-    format!(
-        "work:/index/{}",
-        path.file_name().unwrap().to_str().unwrap()
-    )
 }
 
 #[test]

@@ -13,6 +13,7 @@ use layerstack::{
     DirLayerOptions, LayerStack, Overlay, OverlayOptions, UuidMode, XattrNamespace, display_path,
 };
 
+use crate::hints::{ORIGIN, get};
 use crate::kmsg::quiet;
 use crate::support::freedoms::cut_short;
 use crate::support::fs::{Fs, Mounted, Workspace, require_fs};
@@ -369,4 +370,19 @@ pub(crate) fn heals_plain(
     changes: &[&str],
 ) {
     heals(&[], lowers, upper, expected, changes);
+}
+
+/// The index entry of what the upper has as `name`.
+pub(crate) fn entry(disk: &Disk, name: &str) -> PathBuf {
+    let origin = get(&disk.upper.join(name), ORIGIN);
+    let hex: String = origin.iter().map(|b| format!("{b:02x}")).collect();
+    disk.work.join("index").join(hex)
+}
+
+/// How a finding tells of an entry.
+pub(crate) fn in_index(entry: &Path) -> String {
+    format!(
+        "work:/index/{}",
+        entry.file_name().unwrap().to_str().unwrap()
+    )
 }

@@ -170,24 +170,17 @@ fn law_1_holds_for_callers_with_the_posix_profile() {
 /// What the model lets callers do is what ext4 and tmpfs let them do.
 #[test]
 fn the_model_is_a_plain_file_system_for_callers() {
-    let kinds = [Fs::Ext4, Fs::Tmpfs];
-    if !require_fs(&kinds) {
-        return;
-    }
-    in_mount_namespace(|| {
-        let mounted = Mounted::new(&kinds);
-        for fs in kinds {
-            for_cases(300, &callers(), plain, |case| {
-                agree_with_plain(&mounted, fs, case).map_err(|e| format!("{fs:?}: {e}"))
-            });
-        }
-    });
+    equals_plain(300, &callers());
 }
 
 /// The model is a file system: what it answers is what ext4 and tmpfs answer. (xfs shows access lists
 /// twice, under a name of its own too; btrfs leaves the times as they are if it punches nothing.)
 #[test]
 fn the_model_is_a_plain_file_system() {
+    equals_plain(150, &Profile::root());
+}
+
+fn equals_plain(cases: u64, profile: &Profile) {
     let kinds = [Fs::Ext4, Fs::Tmpfs];
     if !require_fs(&kinds) {
         return;
@@ -195,7 +188,7 @@ fn the_model_is_a_plain_file_system() {
     in_mount_namespace(|| {
         let mounted = Mounted::new(&kinds);
         for fs in kinds {
-            for_cases(150, &Profile::root(), plain, |case| {
+            for_cases(cases, profile, plain, |case| {
                 agree_with_plain(&mounted, fs, case).map_err(|e| format!("{fs:?}: {e}"))
             });
         }

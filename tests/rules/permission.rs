@@ -1,5 +1,7 @@
 //! Section 20: what callers may do. Each case runs as a user without capabilities, in group 100 and
 //! 27, unless it says otherwise.
+//!
+//! One room: a flat list of short cases.
 
 use layerstack::{
     AccessMode, CapabilitySet, Credentials, Errno, FileType, Op, OpenOptions, RenameFlags, SetAttr,

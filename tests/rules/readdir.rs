@@ -177,3 +177,28 @@ fn r110_in_an_impure_directory_they_are_dropped_or_fail() {
         .fails(ls("/pure"), Errno::EPERM)
         .run();
 }
+
+/// Names that the system lists for a directory, `.` and `..` too.
+fn raw_names(dir: &Path) -> Vec<Vec<u8>> {
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
+    let fd = rustix::fs::open(dir, flags, rustix::fs::Mode::empty()).unwrap();
+    let entries = rustix::fs::Dir::new(fd).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|e| e.unwrap().file_name().to_bytes().to_vec())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The kernel lists them like any name; here they are left out, as by std.
+#[test]
+fn r101_dot_and_dot_dot_are_the_kernels_alone() {
+    both(scattered(), |live: &Live| {
+        let ours = live.overlay.read_dir("/d").unwrap();
+        let mut all: Vec<Vec<u8>> = ours.iter().map(|e| e.name.as_bytes().to_vec()).collect();
+        assert!(!all.contains(&b".".to_vec()) && !all.contains(&b"..".to_vec()));
+        all.extend([b".".to_vec(), b"..".to_vec()]);
+        all.sort();
+        assert_eq!(raw_names(&live.mount.join("d")), all);
+    });
+}

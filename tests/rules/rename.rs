@@ -1,7 +1,9 @@
 //! Section 10: rename.
 
+use layerstack::testing::{LayerSpec, NodeSpec};
 use layerstack::{Errno, OverlayAttr, RenameFlags};
 
+use crate::live::{Live, both};
 use crate::ops::*;
 use crate::rig::rule;
 
@@ -315,4 +317,25 @@ fn r152_two_names_of_one_upper_file_stay() {
         .ok(mv("/a", "/b"))
         .upper_is(&["- /a", "- /b"])
         .run();
+}
+
+/// Out of a mount the system refuses; out of a union there is no way, `..` of its root is the root.
+#[test]
+fn r154_nothing_is_renamed_out_of_a_union() {
+    let lower = LayerSpec::new().with("/a", NodeSpec::file(b"data"));
+    both([LayerSpec::new(), lower], |live: &Live| {
+        let outside = live.upper.parent().unwrap().join("outside");
+        for (from, to) in [
+            (live.mount.join("a"), outside.clone()),
+            (live.lowers[0].join("a"), live.mount.join("in")),
+        ] {
+            let refused = std::fs::rename(from, to).unwrap_err();
+            assert_eq!(Errno::of_io(&refused), Errno::EXDEV);
+        }
+        assert_eq!(std::fs::read(live.mount.join("a")).unwrap(), b"data");
+        live.overlay.rename("/a", "/../../outside").unwrap();
+        assert_eq!(live.overlay.read("/outside").unwrap(), b"data");
+        assert!(!outside.exists());
+        assert!(live.lowers[0].join("a").exists());
+    });
 }

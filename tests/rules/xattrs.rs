@@ -1,8 +1,9 @@
 //! Section 19: extended attributes, private names, escaping, `userxattr`.
 
-use layerstack::testing::{NodeKind, NodeSpec};
+use layerstack::testing::{LayerSpec, NodeKind, NodeSpec};
 use layerstack::{Errno, OverlayAttr};
 
+use crate::live::{Live, both};
 use crate::ops::*;
 use crate::rig::rule;
 
@@ -169,4 +170,28 @@ fn r285_with_userxattr_only_files_and_directories_are_marked() {
             assert_eq!(marked, ["/d", "/e"]);
         })
         .run();
+}
+
+/// The kernel's size counts the private names that the list then leaves out; here there is only the list.
+#[test]
+fn r282_the_size_of_the_list_is_an_upper_bound() {
+    let file = NodeSpec::file(b"")
+        .xattr(b"user.a", b"1")
+        .overlay(OverlayAttr::Nlink, b"U+0");
+    both(
+        [LayerSpec::new().with("/a", file), LayerSpec::new()],
+        |live: &Live| {
+            let path = live.mount.join("a");
+            let bound = rustix::fs::listxattr_query(&path).unwrap();
+            let mut list = vec![0_u8; bound];
+            let length = rustix::fs::listxattr(&path, &mut list[..]).unwrap();
+            assert_eq!(&list[..length], b"user.a\0");
+            assert_eq!(bound, length + b"trusted.overlay.nlink\0".len());
+            let names = live.overlay.xattrs("/a", true).unwrap();
+            assert_eq!(
+                names.iter().map(|n| n.as_bytes()).collect::<Vec<_>>(),
+                [b"user.a"]
+            );
+        },
+    );
 }

@@ -1,4 +1,6 @@
 //! Runs cases on two systems and compares them after every step.
+//!
+//! One room: a case's run, what is compared and the campaign around it share the rules and the divergence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,4 +1,6 @@
 //! What is particular to layers in memory; the contract is tested by the conformance suite.
+//!
+//! One room: a flat list of short cases.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
