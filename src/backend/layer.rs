@@ -80,6 +80,17 @@ pub trait LayerNode: Any + Debug + Send + Sync {
     /// filesystem.
     fn lookup(&self, name: &Name) -> Result<Option<Entry>>;
 
+    /// As [`Self::lookup`], where overlay attributes have no meaning: an empty file with the attribute
+    /// `whiteout` is answered as the file that it is. So are looked up the entries of an index (rule R267)
+    /// and what lies in data-only layers (rule R186). The default is right for layers without whiteouts of
+    /// that form.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`].
+    fn lookup_plain(&self, name: &Name) -> Result<Option<Entry>> {
+        self.lookup(name)
+    }
+
     /// All names in this directory, each once, in the layer's own order, without `.` and `..`.
     /// Nothing is looked up.
     ///

@@ -14,7 +14,9 @@ use crate::path::{Name, join};
 use crate::rules::check::hints::Recorded;
 use crate::rules::check::index::{Entry, Target, UpperDir, judge};
 use crate::rules::check::kind::FindingKind;
-use crate::rules::index::{Relative, entry_name, is_temporary, nlink_value, parse_entry_name};
+use crate::rules::index::{
+    Recorded as Stored, Relative, entry_name, is_temporary, nlink_value, parse_entry_name, recorded,
+};
 use crate::rules::origin::{self, Decoded};
 use crate::xattr_name::OverlayAttr;
 
@@ -68,9 +70,14 @@ impl Index {
                     if let Some(key) = read.key {
                         seen.indexed.entry(key).or_default();
                     }
-                    if let (Some(node), Some(_)) = (&read.node, read.facts.file_type)
+                    if let Some(node) = &read.node
                         && let Ok(meta) = node.metadata()
                     {
+                        let facts = &read.facts;
+                        let origin = recorded(facts.origin.as_deref(), &facts.name);
+                        if !meta.is_dir() && origin == Stored::Nothing {
+                            seen.without_origin.insert(meta.ino);
+                        }
                         seen.index_inodes.insert(read.facts.name.clone(), meta.ino);
                     }
                     index.entries.push(read);
@@ -274,7 +281,7 @@ fn bad_name(out: &mut Findings, dir: &NodeRef, name: &Name, held: &Held) {
     let recorded = recorded.filter(|v| matches!(origin::decode(v), Decoded::Known(_)));
     let free = recorded
         .and_then(|origin| entry_name(&origin).ok())
-        .filter(|name| matches!(dir.lookup(name), Ok(None)));
+        .filter(|name| matches!(dir.lookup_plain(name), Ok(None)));
     if let (Some(to), Some(node)) = (free, node) {
         let mut fix = FixBuilder::new();
         let index = fix.object(LayerId::Work, at, dir);

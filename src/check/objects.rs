@@ -14,7 +14,7 @@ use crate::meta::FileType;
 use crate::overlay::core::Fail;
 use crate::overlay::inode::{Lower, State};
 use crate::rules::check::attrs::{self, Class, Place};
-use crate::rules::check::hints;
+use crate::rules::check::hints::{self, Copies};
 use crate::rules::check::kind::FindingKind;
 use crate::rules::redirect::{self, REDIRECT_BYTES_MAX};
 use crate::rules::whiteout::{Opacity, opacity};
@@ -282,8 +282,9 @@ impl Walker<'_> {
         self.out.add(found);
     }
 
-    /// Judges what is not a directory; true if it is an upper one that shows a lower's inode number.
-    pub(super) fn non_directory(&mut self, here: &Here<'_>, object: &Object<'_>) -> bool {
+    /// Judges what is not a directory, and tells whether it is an upper one that shows a lower's inode
+    /// number.
+    pub(super) fn non_directory(&mut self, here: &Here<'_>, object: &Object<'_>) -> Copies {
         let path = self.path_of(object.name);
         let attrs = self.attributes(object.layer.id, &path, object.node);
         let origin = attrs
@@ -296,11 +297,17 @@ impl Walker<'_> {
             indexed: index_ino == Some(object.meta.ino),
         };
         self.meaningless(object.layer.id, &path, object.node, (&attrs, place));
-        if attrs.get(OverlayAttr::Metacopy).is_some() && object.meta.is_file() {
+        let held = if attrs.get(OverlayAttr::Metacopy).is_some() && object.meta.is_file() {
             self.metacopy(here, object, origin, index_ino)
         } else {
             self.count_lower(here.shown, object);
             origin.is_some_and(|value| self.upper_origin(here, object, value, index_ino))
+        };
+        let upper = object.layer.id == LayerId::Upper;
+        match held {
+            true => Copies::Held,
+            false if upper && self.seen.without_origin.contains(&object.meta.ino) => Copies::Coming,
+            false => Copies::None,
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Seen {
     pub(super) indexed: HashMap<ObjectKey, IndexedLower>,
     /// Inode numbers of index entries that lost their names.
     pub(super) lost_entries: HashSet<u64>,
+    /// Inode numbers of indexed files that lost the origin which their entries still tell.
+    pub(super) without_origin: HashSet<u64>,
     /// Upper inode numbers by the origin that an index entry stands for.
     pub(super) index_inodes: HashMap<Vec<u8>, u64>,
 }

@@ -19,9 +19,10 @@ use crate::error::LayerId;
 use crate::meta::{FileType, Metadata};
 use crate::overlay::inode::{Inode, State};
 use crate::path::Name;
+use crate::rules::check::hints::{self, Copies};
 use crate::rules::check::kind::FindingKind;
+use crate::rules::check::names;
 use crate::rules::check::whiteout::{self, Below, Whiteout};
-use crate::rules::check::{hints, names};
 use crate::xattr_name::OverlayAttr;
 
 /// The walk, and what it has come to.
@@ -193,17 +194,17 @@ impl<'a> Walker<'a> {
             layers,
         };
         let mut children = Vec::new();
-        let mut holds_copies = false;
+        let mut copies = Copies::None;
         for group in listed.chunk_by(|a, b| a.name == b.name) {
             self.seen.entries += group.len() as u64;
-            children.extend(self.name(&here, group, &mut holds_copies));
+            children.extend(self.name(&here, group, &mut copies));
         }
-        self.impure(&here, holds_copies);
+        self.impure(&here, copies);
         children
     }
 
     /// Judges what the layers of a directory hold under one name.
-    fn name(&mut self, here: &Here<'_>, group: &[Listed], copies: &mut bool) -> Option<Child> {
+    fn name(&mut self, here: &Here<'_>, group: &[Listed], copies: &mut Copies) -> Option<Child> {
         let held: Vec<Held> = group
             .iter()
             .enumerate()
@@ -229,7 +230,7 @@ impl<'a> Walker<'a> {
                 match meta.is_dir() {
                     true => self.subdirectory(here, &object, copies),
                     false => {
-                        *copies |= self.non_directory(here, &object);
+                        *copies = self.non_directory(here, &object).max(*copies);
                         None
                     }
                 }
@@ -322,7 +323,7 @@ impl<'a> Walker<'a> {
         &mut self,
         here: &Here<'_>,
         object: &Object<'_>,
-        copies: &mut bool,
+        copies: &mut Copies,
     ) -> Option<Child> {
         if self.cx.is_beside(object.layer.id, object.meta) {
             let path = self.path_of(object.name);
@@ -346,7 +347,8 @@ impl<'a> Walker<'a> {
                 .add(found.no_remedy("a mount that follows redirects shows it"));
         }
         if object.layer.id == LayerId::Upper {
-            *copies |= self.upper_directory(object, &peeked.state, &mut shown);
+            let held = self.upper_directory(object, &peeked.state, &mut shown);
+            *copies = held.max(*copies);
         } else if self.cx.features.nfs_export {
             self.count_lower(shown, object);
         }
@@ -358,15 +360,15 @@ impl<'a> Walker<'a> {
         })
     }
 
-    /// Judges the origin of an upper directory; true if it shows a lower's inode number. `shown` becomes
-    /// what a mount shows of it.
-    fn upper_directory(&mut self, object: &Object<'_>, state: &State, shown: &mut Shown) -> bool {
+    /// Judges the origin of an upper directory, and tells whether it shows a lower's inode number. `shown`
+    /// becomes what a mount shows of it.
+    fn upper_directory(&mut self, object: &Object<'_>, state: &State, shown: &mut Shown) -> Copies {
         let path = self.path_of(object.name);
         let value = match object.node.overlay_attr(OverlayAttr::Origin) {
             Ok(value) => value,
             Err(e) => {
                 self.unreadable(LayerId::Upper, path, &e);
-                return false;
+                return Copies::None;
             }
         };
         let lower = state.lowers.first();
@@ -377,7 +379,7 @@ impl<'a> Walker<'a> {
                     Ok(right) => right,
                     Err(e) => {
                         self.unreadable(id, path, &e);
-                        return false;
+                        return Copies::None;
                     }
                 }
             }
@@ -419,18 +421,23 @@ impl<'a> Walker<'a> {
                 false => found.keeps(fix.build()),
             });
         }
-        // With an origin that is missing the mark is stored too.
-        lower.is_some() && value.is_some()
+        match (lower, value) {
+            (Some(_), Some(_)) => Copies::Held,
+            // Its remedy stores the mark too.
+            (Some(_), None) => Copies::Coming,
+            (None, _) => Copies::None,
+        }
     }
 
-    fn impure(&mut self, here: &Here<'_>, needed: bool) {
+    fn impure(&mut self, here: &Here<'_>, copies: Copies) {
         let Some(layer) = here.layers.first().filter(|l| l.id == LayerId::Upper) else {
             return;
         };
-        let Some(kind) = hints::impure(
-            here.state.impure,
-            needed && self.cx.core.stores_overlay_attrs(),
-        ) else {
+        let copies = match self.cx.core.stores_overlay_attrs() {
+            true => copies,
+            false => Copies::None,
+        };
+        let Some(kind) = hints::impure(here.state.impure, copies) else {
             return;
         };
         let value = (kind == FindingKind::ImpureMissing).then_some(&b"y"[..]);

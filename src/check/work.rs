@@ -179,7 +179,7 @@ pub(super) fn entries(dir: &NodeRef, path: &Path, out: &mut Findings) -> Vec<(Na
     raw.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let mut all = Vec::with_capacity(raw.len());
     for entry in raw {
-        match dir.lookup(&entry.name) {
+        match dir.lookup_plain(&entry.name) {
             Ok(Some(found)) => all.push((entry.name, found)),
             Ok(None) => {}
             Err(e) => out.add(unreadable(&join(path, &entry.name), &e)),

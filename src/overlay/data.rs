@@ -1,21 +1,16 @@
 //! Where the data of regular files are: in the file itself, in a lower below a metacopy, or in a
 //! data-only layer (rules R170, R183 to R191).
 
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use crate::backend::{
-    Access, Entry, LayerFile, LayerNode, NodeRef, RawEntry, Result as BackendResult, WhiteoutForm,
-};
+use crate::backend::{Entry, NodeRef};
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::{FileType, Metadata};
 use crate::overlay::core::{Core, DataLayer, Fail, InLayer, Res};
 use crate::overlay::inode::{Lower, State};
-use crate::path::Name;
 use crate::rules::redirect::{self, DataPart};
 use crate::rules::verity;
-use crate::xattr_name::{OverlayAttr, XattrName};
 
 /// Where in the data-only layers the data of a metacopy are; looked up at the first need (rule R187).
 #[derive(Debug)]
@@ -133,7 +128,7 @@ fn walk(data: &DataLayer, layer: LayerId, path: &[u8]) -> Res<NodeRef> {
             DataPart::Up => At::Dir(above.pop().ok_or_else(|| fail(Errno::EXDEV))?),
             DataPart::Name(name) => {
                 let name = name.map_err(fail)?;
-                let entry = dir.lookup(&name).in_layer(layer)?;
+                let entry = dir.lookup_plain(&name).in_layer(layer)?;
                 above.push(dir);
                 match entry {
                     None => return Err(fail(Errno::ENOENT)),
@@ -143,8 +138,7 @@ fn walk(data: &DataLayer, layer: LayerId, path: &[u8]) -> Res<NodeRef> {
                         FileType::Symlink => At::Link,
                         _ => At::Other,
                     },
-                    Some(Entry::Whiteout(WhiteoutForm::Xattr)) => At::File(Arc::new(Empty)),
-                    Some(Entry::Whiteout(WhiteoutForm::CharDevice)) => At::Other,
+                    Some(Entry::Whiteout(_)) => At::Other,
                 }
             }
         };
@@ -152,61 +146,5 @@ fn walk(data: &DataLayer, layer: LayerId, path: &[u8]) -> Res<NodeRef> {
     match at {
         At::File(node) => Ok(node),
         _ => Err(fail(Errno::ENOENT)),
-    }
-}
-
-/// The empty file that a whiteout by attribute is where such attributes mean nothing; no backend gives
-/// a node for it.
-#[derive(Debug)]
-struct Empty;
-
-impl LayerNode for Empty {
-    fn metadata(&self) -> BackendResult<Metadata> {
-        Ok(Metadata::new(FileType::Regular, 0))
-    }
-
-    fn lookup(&self, _: &Name) -> BackendResult<Option<Entry>> {
-        Err(Errno::ENOTDIR.into())
-    }
-
-    fn list(&self) -> BackendResult<Vec<RawEntry>> {
-        Err(Errno::ENOTDIR.into())
-    }
-
-    fn read_link(&self) -> BackendResult<Vec<u8>> {
-        Err(Errno::EINVAL.into())
-    }
-
-    fn xattr(&self, _: &XattrName) -> BackendResult<Option<Vec<u8>>> {
-        Ok(None)
-    }
-
-    fn xattrs(&self) -> BackendResult<Vec<XattrName>> {
-        Ok(Vec::new())
-    }
-
-    fn overlay_attr(&self, _: OverlayAttr) -> BackendResult<Option<Vec<u8>>> {
-        Ok(None)
-    }
-
-    fn open(&self, access: Access) -> BackendResult<Box<dyn LayerFile>> {
-        match access {
-            Access::Read => Ok(Box::new(Empty)),
-            _ => Err(Errno::EROFS.into()),
-        }
-    }
-}
-
-impl LayerFile for Empty {
-    fn read_at(&self, _: &mut [u8], _: u64) -> BackendResult<usize> {
-        Ok(0)
-    }
-
-    fn metadata(&self) -> BackendResult<Metadata> {
-        LayerNode::metadata(self)
-    }
-
-    fn next_data(&self, _: u64) -> BackendResult<Option<Range<u64>>> {
-        Ok(None)
     }
 }

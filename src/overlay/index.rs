@@ -121,7 +121,7 @@ impl Opening<'_> {
 
     fn verify_entry(&self, dir: &NodeRef, name: &Name) -> Res<()> {
         let handle = index::parse_entry_name(name)?;
-        let entry = dir.lookup(name).in_layer(LayerId::Work)?;
+        let entry = dir.lookup_plain(name).in_layer(LayerId::Work)?;
         let Some(entry) = entry else { return Ok(()) };
         let kind = match &entry {
             Raw::Node(_, meta) if meta.is_dir() => RemoveKind::Directory,
@@ -258,7 +258,7 @@ impl Shared {
             return Ok(None);
         };
         let name = self.index_name(lower)?;
-        let entry = match dir.lookup(&name) {
+        let entry = match dir.lookup_plain(&name) {
             Err(e) if e.errno() == Errno::ENOENT => None,
             answer => answer.in_layer(LayerId::Work)?,
         };

@@ -114,12 +114,13 @@ impl StackNode {
         answer.map_err(|e| outward(e, &self.inode, op))
     }
 
-    /// Looks a name up; `None` also for what is a whiteout of the outer union.
-    fn entry(&self, core: &Core, name: &Name) -> Res<Option<Entry>> {
+    /// Looks a name up; a whiteout of the outer union by attribute is one if `marks` say so.
+    fn entry(&self, core: &Core, name: &Name, marks: bool) -> Res<Option<Entry>> {
         let Some(found) = core.peek(&self.inode, name, 0)? else {
             return Ok(None);
         };
-        if found.real.is_file()
+        if marks
+            && found.real.is_file()
             && found.real.size == 0
             && shown_xattr(core, &found.inode, &self.attr(OverlayAttr::Whiteout))?.is_some()
         {
@@ -151,7 +152,11 @@ impl LayerNode for StackNode {
     }
 
     fn lookup(&self, name: &Name) -> Result<Option<Entry>> {
-        self.with("lookup", |core| self.entry(core, name))
+        self.with("lookup", |core| self.entry(core, name, true))
+    }
+
+    fn lookup_plain(&self, name: &Name) -> Result<Option<Entry>> {
+        self.with("lookup", |core| self.entry(core, name, false))
     }
 
     /// Stray whiteouts that a directory of only one layer lists (rule R079) are listed here too, as by

@@ -2,15 +2,16 @@
 //! is gone.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use layerstack::testing::{LayerSpec, NodeSpec};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
-use crate::hints::{ORIGIN, get, set};
+use crate::hints::{ORIGIN, get, set, unset};
 use crate::scene::{Disk, entry, in_index, on_disk};
 
 const UPPER: &str = "trusted.overlay.upper";
+const WHITEOUT: &str = "trusted.overlay.whiteout";
 
 /// `a` and a file in `d` were changed.
 fn exported(test: impl FnOnce(&mut Disk) + Send) {
@@ -122,5 +123,24 @@ fn an_origin_of_a_directory_that_says_nothing() {
             "origin-mismatch upper:/d".into(),
         ];
         disk.heals(&found.each_ref().map(String::as_str), &[]);
+    });
+}
+
+/// In the index an empty file is a file, whatever its attribute says where it has other names: the kernel
+/// refuses to mount until it tells its origin.
+#[test]
+fn an_entry_that_is_a_whiteout_elsewhere() {
+    exported(|disk| {
+        let entry = entry(disk, "a");
+        fs::write(&entry, "").unwrap();
+        set(&entry, WHITEOUT, b"y");
+        unset(&entry, ORIGIN);
+        assert!(disk.is_refused());
+        let found = [
+            told("index-without-origin", &entry),
+            "whiteout-listed upper:/a".into(),
+        ];
+        disk.heals(&found.each_ref().map(String::as_str), &[]);
+        disk.kernel(|at| assert!(fs::symlink_metadata(at.join("a")).is_err()));
     });
 }

@@ -1,7 +1,6 @@
 //! The index, made by the kernel and then damaged.
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Mutex;
 
 use layerstack::check::Consent;

@@ -43,30 +43,11 @@ impl LayerNode for DirNode {
     }
 
     fn lookup(&self, name: &Name) -> Result<Option<Entry>> {
-        let fd = self.dir_fd()?;
-        let _names = self.hold_names();
-        let found = match resolve::statx_at(fd.as_fd(), name.as_bytes()) {
-            Ok(found) => found,
-            Err(Sys::NOENT) => return Ok(None),
-            Err(e) => return Err(e.into()),
-        };
-        self.tree.check_mount(&found)?;
-        let meta = stat::metadata(&found)?;
-        if is_char_whiteout(meta.file_type, meta.rdev) {
-            return Ok(Some(Entry::Whiteout(WhiteoutForm::CharDevice)));
-        }
-        if may_be_xattr_whiteout(meta.file_type, meta.size) {
-            let attr = OverlayAttr::Whiteout.full_name(self.tree.identity.namespace);
-            if attr::get(Place::Named(fd.as_fd(), name), &attr)?.is_some() {
-                return Ok(Some(Entry::Whiteout(WhiteoutForm::Xattr)));
-            }
-        }
-        let this = self.arc()?;
-        let node = this.child(name, stat::key(&found), meta.file_type);
-        if self.tree.writable.is_some() && matches!(node.location(), Location::At(..)) {
-            node.repair(&this, name, fd.as_fd())?;
-        }
-        Ok(Some(Entry::Node(node, meta)))
+        self.find(name, true)
+    }
+
+    fn lookup_plain(&self, name: &Name) -> Result<Option<Entry>> {
+        self.find(name, false)
     }
 
     fn list(&self) -> Result<Vec<RawEntry>> {
@@ -138,6 +119,34 @@ impl LayerNode for DirNode {
 }
 
 impl DirNode {
+    /// Looks a name up; a whiteout by attribute is one if `marks` say so.
+    fn find(&self, name: &Name, marks: bool) -> Result<Option<Entry>> {
+        let fd = self.dir_fd()?;
+        let _names = self.hold_names();
+        let found = match resolve::statx_at(fd.as_fd(), name.as_bytes()) {
+            Ok(found) => found,
+            Err(Sys::NOENT) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        self.tree.check_mount(&found)?;
+        let meta = stat::metadata(&found)?;
+        if is_char_whiteout(meta.file_type, meta.rdev) {
+            return Ok(Some(Entry::Whiteout(WhiteoutForm::CharDevice)));
+        }
+        if marks && may_be_xattr_whiteout(meta.file_type, meta.size) {
+            let attr = OverlayAttr::Whiteout.full_name(self.tree.identity.namespace);
+            if attr::get(Place::Named(fd.as_fd(), name), &attr)?.is_some() {
+                return Ok(Some(Entry::Whiteout(WhiteoutForm::Xattr)));
+            }
+        }
+        let this = self.arc()?;
+        let node = this.child(name, stat::key(&found), meta.file_type);
+        if self.tree.writable.is_some() && matches!(node.location(), Location::At(..)) {
+            node.repair(&this, name, fd.as_fd())?;
+        }
+        Ok(Some(Entry::Node(node, meta)))
+    }
+
     /// Opens this regular file.
     ///
     /// First it is opened as a mere location, and only once that is known to be the file, for access. So

@@ -7,7 +7,9 @@ use super::Shared;
 use super::file::MemFile;
 use super::handles::Pin;
 use super::state::{Content, Inode, State};
-use crate::backend::{Access, Entry, FileHandle, LayerFile, LayerNode, NodeRef, RawEntry, Result};
+use crate::backend::{
+    Access, Entry, FileHandle, LayerFile, LayerNode, NodeRef, RawEntry, Result, WhiteoutForm,
+};
 use crate::errno::Errno;
 use crate::meta::{FileType, InodeFlags, Metadata};
 use crate::path::Name;
@@ -23,6 +25,28 @@ pub(super) struct MemNode {
 }
 
 impl MemNode {
+    /// Looks a name up; a whiteout by attribute is one if `marks` say so.
+    fn find(&self, name: &Name, marks: bool) -> Result<Option<Entry>> {
+        self.with(|state, inode| {
+            let Content::Directory(dir) = &inode.content else {
+                return Err(Errno::ENOTDIR.into());
+            };
+            let Some(found) = dir.entries.get(name) else {
+                return Ok(None);
+            };
+            let shared = &self.pin.shared;
+            let inode = state.inode(found.ino)?;
+            Ok(Some(
+                match inode.whiteout(shared.attr(OverlayAttr::Whiteout)) {
+                    Some(form) if marks || form == WhiteoutForm::CharDevice => {
+                        Entry::Whiteout(form)
+                    }
+                    _ => Entry::Node(MemNode::make(shared, inode), shared.metadata(inode)),
+                },
+            ))
+        })
+    }
+
     /// A handle to `inode`; the caller holds the layer's lock.
     pub(super) fn make(shared: &Arc<Shared>, inode: &Inode) -> NodeRef {
         Arc::new(MemNode {
@@ -77,22 +101,11 @@ impl LayerNode for MemNode {
     }
 
     fn lookup(&self, name: &Name) -> Result<Option<Entry>> {
-        self.with(|state, inode| {
-            let Content::Directory(dir) = &inode.content else {
-                return Err(Errno::ENOTDIR.into());
-            };
-            let Some(found) = dir.entries.get(name) else {
-                return Ok(None);
-            };
-            let shared = &self.pin.shared;
-            let inode = state.inode(found.ino)?;
-            Ok(Some(
-                match inode.whiteout(shared.attr(OverlayAttr::Whiteout)) {
-                    Some(form) => Entry::Whiteout(form),
-                    None => Entry::Node(MemNode::make(shared, inode), shared.metadata(inode)),
-                },
-            ))
-        })
+        self.find(name, true)
+    }
+
+    fn lookup_plain(&self, name: &Name) -> Result<Option<Entry>> {
+        self.find(name, false)
     }
 
     fn list(&self) -> Result<Vec<RawEntry>> {

@@ -46,12 +46,23 @@ pub(crate) fn directory(merged: bool, recorded: Recorded) -> Option<FindingKind>
     }
 }
 
-/// Judges the mark of an upper directory. `needed`: an entry in it shows another object's inode
-/// number.
-pub(crate) fn impure(marked: bool, needed: bool) -> Option<FindingKind> {
-    match (marked, needed) {
-        (false, true) => Some(FindingKind::ImpureMissing),
-        (true, false) => Some(FindingKind::ImpureSuperfluous),
+/// Entries of an upper directory that show another object's inode number.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Copies {
+    /// It has none.
+    #[default]
+    None,
+    /// It will have one once the origin that this one lacks is mended.
+    Coming,
+    /// It has one.
+    Held,
+}
+
+/// Judges the mark of an upper directory with such entries.
+pub(crate) fn impure(marked: bool, copies: Copies) -> Option<FindingKind> {
+    match (marked, copies) {
+        (false, Copies::Held) => Some(FindingKind::ImpureMissing),
+        (true, Copies::None) => Some(FindingKind::ImpureSuperfluous),
         _ => None,
     }
 }
@@ -84,9 +95,13 @@ mod tests {
 
     #[test]
     fn r108_r234_impure_marks() {
-        assert_eq!(impure(true, true), None);
-        assert_eq!(impure(false, false), None);
-        assert_eq!(impure(false, true), Some(FindingKind::ImpureMissing));
-        assert_eq!(impure(true, false), Some(FindingKind::ImpureSuperfluous));
+        for marked in [false, true] {
+            assert_eq!(impure(marked, Copies::Coming), None);
+        }
+        assert_eq!(impure(true, Copies::Held), None);
+        assert_eq!(impure(false, Copies::None), None);
+        let (missing, superfluous) = (FindingKind::ImpureMissing, FindingKind::ImpureSuperfluous);
+        assert_eq!(impure(false, Copies::Held), Some(missing));
+        assert_eq!(impure(true, Copies::None), Some(superfluous));
     }
 }

@@ -118,6 +118,11 @@ pub fn attribute_whiteouts_are_told(factory: &dyn Factory) {
             matches!(entry, Some(Entry::Whiteout(WhiteoutForm::Xattr))),
             "with the value {value:?}: {entry:?}"
         );
+        let plain = f.root.lookup_plain(&name("w")).unwrap();
+        assert!(
+            matches!(&plain, Some(Entry::Node(_, meta)) if meta.file_type == FileType::Regular),
+            "plainly, with the value {value:?}: {plain:?}"
+        );
     }
     let list = f.root.list().unwrap();
     assert!(matches!(list[0].file_type, None | Some(FileType::Regular)));

@@ -186,16 +186,14 @@ impl FaultNode {
     fn ask<T>(&self, method: &'static str, run: impl FnOnce() -> Result<T>) -> Result<T> {
         self.core.ask(method, || self.shown(), run)
     }
-}
 
-impl LayerNode for FaultNode {
-    fn metadata(&self) -> Result<Metadata> {
-        self.ask("metadata", || self.inner.metadata())
-    }
-
-    fn lookup(&self, name: &Name) -> Result<Option<Entry>> {
+    fn find(
+        &self,
+        name: &Name,
+        run: impl FnOnce() -> Result<Option<Entry>>,
+    ) -> Result<Option<Entry>> {
         let what = || self.below(name);
-        let found = self.core.ask("lookup", what, || self.inner.lookup(name))?;
+        let found = self.core.ask("lookup", what, run)?;
         Ok(found.map(|entry| match entry {
             Entry::Node(inner, meta) => {
                 let node = FaultNode {
@@ -207,6 +205,20 @@ impl LayerNode for FaultNode {
             }
             Entry::Whiteout(form) => Entry::Whiteout(form),
         }))
+    }
+}
+
+impl LayerNode for FaultNode {
+    fn metadata(&self) -> Result<Metadata> {
+        self.ask("metadata", || self.inner.metadata())
+    }
+
+    fn lookup(&self, name: &Name) -> Result<Option<Entry>> {
+        self.find(name, || self.inner.lookup(name))
+    }
+
+    fn lookup_plain(&self, name: &Name) -> Result<Option<Entry>> {
+        self.find(name, || self.inner.lookup_plain(name))
     }
 
     fn list(&self) -> Result<Vec<RawEntry>> {
