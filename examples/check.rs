@@ -11,7 +11,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use layerstack::check::{Check, Consent, Seal, SealDepth};
+use layerstack::check::{Check, Consent, Repaired, Seal, SealDepth};
 use layerstack::{DirLayer, DirLayerOptions, LayerId, MountOptions, display_path};
 
 const USAGE: &str = "\
@@ -36,6 +36,8 @@ Checks the layers of an overlay without mounting it. Unmount it first.
 exit status: 0 nothing is wrong (notes do not count), 1 all that was wrong was corrected,
 4 something wrong is left, 8 the check could not be made, 16 wrong usage";
 
+/// What is repaired may show what it hid, so the stack is checked again after each repair.
+const PASSES_MAX: u32 = 8;
 const UNCORRECTED: u8 = 4;
 const FAILED: u8 = 8;
 const USAGE_ERROR: u8 = 16;
@@ -185,19 +187,29 @@ fn check(args: &Args) -> Result<u8, String> {
         show(args, &report);
         return Ok(report.exit_status());
     }
-    let repair = report.repair(match args.choose {
+    let consent = match args.choose {
         true => Consent::Choose,
         false => Consent::Keep,
-    });
-    show(args, &repair);
+    };
     if args.plan {
+        show(args, &report.repair(consent));
         return Ok(report.exit_status());
     }
-    let done = repair.apply().map_err(text_of)?;
     let before = report.is_sound();
-    // One writer at a time has the work directory.
-    drop(report);
-    let after = checker(args)?.run();
+    let mut done = Repaired::default();
+    let mut after = report;
+    for _ in 0..PASSES_MAX {
+        let repair = after.repair(consent);
+        if repair.is_empty() {
+            break;
+        }
+        show(args, &repair);
+        done.repaired += repair.apply().map_err(text_of)?.repaired;
+        // One writer at a time has the work directory.
+        drop(repair);
+        drop(after);
+        after = checker(args)?.run();
+    }
     show(args, &after);
     Ok(match (before, after.is_sound()) {
         (_, false) => UNCORRECTED,

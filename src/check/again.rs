@@ -103,6 +103,9 @@ impl<'a> Again<'a> {
                 && let Ok(Some(peeked)) = self.cx.peek(inode, &top.name)
                 && peeked.inode.is_dir()
             {
+                if self.seen.refused.contains(&self.path_of(&top.name)) {
+                    continue;
+                }
                 let parent = layers.first().filter(|(id, _)| *id == LayerId::Upper);
                 self.uncovered_directory(parent.map(|(_, n)| n), &top.name, &peeked.state);
                 children.push((top.name, peeked.inode, peeked.state));

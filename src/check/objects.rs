@@ -35,8 +35,9 @@ impl Attrs {
 }
 
 impl Walker<'_> {
-    /// The layers of a directory, topmost first, each with its attributes judged.
-    pub(super) fn layer_dirs(&mut self, state: &State) -> Vec<LayerDir> {
+    /// The layers of a directory, topmost first, each with its attributes judged. `shown`: what a mount
+    /// shows of it.
+    pub(super) fn layer_dirs(&mut self, state: &State, shown: Shown) -> Vec<LayerDir> {
         let upper = state.upper.iter().map(|n| (LayerId::Upper, n.clone()));
         let lowers = state.lowers.iter();
         let lowers = lowers.map(|l| (LayerId::Lower(l.layer), l.node.clone()));
@@ -53,7 +54,8 @@ impl Walker<'_> {
             let attrs = self.attributes(*id, &path, node);
             self.meaningless(*id, &path, node, (&attrs, place));
             if let Some(value) = attrs.get(OverlayAttr::Redirect).filter(|_| !root) {
-                self.redirect(*id, &path, node, (value, &attrs), nodes.get(i + 1));
+                let below = nodes.get(i + 1);
+                self.redirect((*id, node), &path, (value, &attrs), below, shown);
             }
             let opacity = opacity(attrs.get(OverlayAttr::Opaque));
             dirs.push(LayerDir {
@@ -127,14 +129,14 @@ impl Walker<'_> {
     }
 
     /// Judges the redirect of a directory that could be looked up; `below` is the next directory that
-    /// merges with it.
+    /// merges with it. If a mount does not show it, the one below is no less where it was.
     fn redirect(
         &mut self,
-        layer: LayerId,
+        (layer, node): (LayerId, &NodeRef),
         path: &Path,
-        node: &NodeRef,
         (value, attrs): (&[u8], &Attrs),
         below: Option<&(LayerId, NodeRef)>,
+        shown: Shown,
     ) {
         let upper = layer == LayerId::Upper;
         let opaque = opacity(attrs.get(OverlayAttr::Opaque)) == Opacity::Opaque;
@@ -151,7 +153,7 @@ impl Walker<'_> {
             if upper {
                 found = found.keeps(FixBuilder::cut_off(path, node));
             }
-            self.out.add(found.detail(shown(value)));
+            self.out.add(found.detail(told(value)));
             return;
         };
         let absolute = redirect::parse(value).is_ok_and(|r| r.absolute);
@@ -159,6 +161,9 @@ impl Walker<'_> {
             let found = Found::new(FindingKind::RedirectTooLong, layer, path);
             let found = found.detail(format!("{} bytes", value.len()));
             self.out.add(found.no_remedy("it still leads somewhere"));
+        }
+        if shown == Shown::Nothing {
+            return;
         }
         let Ok(meta) = below_node.metadata() else {
             return;
@@ -218,7 +223,7 @@ impl Walker<'_> {
                 if layer == object.layer.id
                     && let Ok(Some(value)) = object.node.overlay_attr(OverlayAttr::Redirect)
                 {
-                    found = found.detail(shown(&value));
+                    found = found.detail(told(&value));
                 }
                 self.out.add(found);
             }
@@ -492,6 +497,6 @@ impl Walker<'_> {
     }
 }
 
-fn shown(value: &[u8]) -> String {
+fn told(value: &[u8]) -> String {
     format!("it is \"{}\"", crate::display_bytes(value))
 }

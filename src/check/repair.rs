@@ -71,6 +71,8 @@ impl Repair<'_> {
     }
 
     /// Applies all plans, one after the other. The layers must be as they were when they were checked.
+    /// What is repaired may show what it hid (a directory that could not be used, a hint that was
+    /// wrong): check again, and repair what is found then.
     ///
     /// # Errors
     /// The first failure, with the path of its finding; what was repaired until then stays so.

@@ -20,6 +20,8 @@ pub(super) struct Seen {
     pub(super) redirects: HashMap<ObjectKey, RedirectUser>,
     /// The paths of all redirected directories.
     pub(super) redirected: HashSet<PathBuf>,
+    /// The paths of directories that a mount refuses to look up.
+    pub(super) refused: HashSet<PathBuf>,
     /// Lower objects that the index has entries for.
     pub(super) indexed: HashMap<ObjectKey, IndexedLower>,
     /// Inode numbers of index entries that lost their names.

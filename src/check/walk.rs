@@ -171,7 +171,7 @@ impl<'a> Walker<'a> {
 
     fn directory(&mut self, inode: &Arc<Inode>, state: &State, shown: Shown) -> Vec<Child> {
         self.seen.directories += 1;
-        let layers = self.layer_dirs(state);
+        let layers = self.layer_dirs(state, shown);
         let mut listed = Vec::new();
         for (at, layer) in layers.iter().enumerate() {
             match layer.node.list() {
@@ -342,6 +342,7 @@ impl<'a> Walker<'a> {
         if peeked.redirected && self.cx.is_refused(here.inode, object.name) {
             shown = Shown::Nothing;
             let path = self.path_of(object.name);
+            self.seen.refused.insert(path.clone());
             let found = Found::new(FindingKind::RedirectRefused, object.layer.id, path);
             self.out
                 .add(found.no_remedy("a mount that follows redirects shows it"));

@@ -2,8 +2,10 @@
 //! is gone.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use layerstack::OverlayAttr;
 use layerstack::testing::{LayerSpec, NodeSpec};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
@@ -142,5 +144,30 @@ fn an_entry_that_is_a_whiteout_elsewhere() {
         ];
         disk.heals(&found.each_ref().map(String::as_str), &[]);
         disk.kernel(|at| assert!(fs::symlink_metadata(at.join("a")).is_err()));
+    });
+}
+
+/// A redirect that is not followed shows nothing, so what lies there may be gone from the union.
+#[test]
+fn what_only_a_refused_redirect_leads_to_is_gone() {
+    let options = ["nfs_export=on", "redirect_dir=nofollow"];
+    let top = LayerSpec::new().with("/r", NodeSpec::dir().overlay(OverlayAttr::Redirect, b"/d"));
+    let bottom = LayerSpec::new().with("/d/x", NodeSpec::file("three"));
+    on_disk(&options, &[top, bottom], &LayerSpec::new(), |disk| {
+        disk.kernel(|at| {
+            assert!(fs::read_dir(at.join("r")).is_err());
+            fs::write(at.join("d/x"), "changed").unwrap();
+            fs::remove_file(at.join("d/x")).unwrap();
+        });
+        let index: Vec<_> = fs::read_dir(disk.work.join("index")).unwrap().collect();
+        let whiteout = |e: &std::io::Result<fs::DirEntry>| {
+            e.as_ref().unwrap().file_type().unwrap().is_char_device()
+        };
+        assert!(index.iter().any(whiteout), "{index:?}");
+        let found = [
+            "impure-superfluous upper:/d",
+            "redirect-refused lower[0]:/r",
+        ];
+        disk.heals(&found, &[]);
     });
 }
