@@ -12,7 +12,7 @@ use crate::error::LayerId;
 use crate::meta::{FileType, Metadata};
 use crate::path::{Name, join};
 use crate::rules::check::hints::Recorded;
-use crate::rules::check::index::{Entry, Target, UpperDir, judge};
+use crate::rules::check::index::{Entry, Target, UpperDir, judge, refused};
 use crate::rules::check::kind::FindingKind;
 use crate::rules::index::{
     Recorded as Stored, Relative, entry_name, is_temporary, nlink_value, parse_entry_name, recorded,
@@ -101,6 +101,9 @@ impl Index {
             if let Some(kind) = judge(&read.facts) {
                 out.add(found(cx, dir, read, kind));
             }
+            if let (Some(kind), Some(node)) = (refused(&read.facts, cx.features), &read.node) {
+                out.add(refusal(&read.name, node, kind));
+            }
         }
     }
 }
@@ -168,6 +171,8 @@ fn entry(cx: &Context, name: Name, held: Held, handle: Vec<u8>) -> Result<Read> 
         name: handle,
         target,
         upper,
+        metacopy: attr(OverlayAttr::Metacopy)?,
+        redirect: attr(OverlayAttr::Redirect)?,
     };
     Ok(Read {
         name,
@@ -257,6 +262,29 @@ fn found(cx: &Context, dir: &NodeRef, read: &Read, kind: FindingKind) -> Found {
             Some(fix) => found.keeps(fix),
             None => found.no_remedy("there is too much in it"),
         },
+    }
+}
+
+/// An entry that the lower names of its file show, and which a lookup refuses for what it bears.
+fn refusal(name: &Name, node: &NodeRef, kind: FindingKind) -> Found {
+    let path = join(Path::new(PATH), name);
+    let found = Found::new(kind, LayerId::Work, &path);
+    let set = |attr, value| {
+        let mut fix = FixBuilder::new();
+        let object = fix.object(LayerId::Work, &path, node);
+        fix.set(object, attr, value);
+        fix.build()
+    };
+    match kind {
+        FindingKind::MetacopyMalformed => {
+            let fix = set(OverlayAttr::Metacopy, Some(&b""[..]));
+            found.chooses("the data are those of the lower file", fix)
+        }
+        FindingKind::RedirectMalformed => {
+            let fix = set(OverlayAttr::Redirect, None);
+            found.chooses("the data are found by name", fix)
+        }
+        _ => found.no_remedy("the options decide"),
     }
 }
 

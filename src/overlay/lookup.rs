@@ -13,7 +13,7 @@ use crate::overlay::inode::{Inode, Lower, State};
 use crate::path::Name;
 use crate::rules::index::{self, Verified};
 use crate::rules::inode::known_by_lower;
-use crate::rules::resolve::{Attrs, Fact, Lookup, Observed, Position, is_metacopy};
+use crate::rules::resolve::{Attrs, Fact, Lookup, Observed, Position};
 use crate::rules::verity;
 use crate::rules::whiteout::{LowerFact, lower_fact, lower_positive};
 use crate::xattr_name::{OverlayAttr, XattrNamespace};
@@ -241,12 +241,13 @@ impl Core {
         {
             indexed = true;
             if !in_upper {
-                let value = entry.0.overlay_attr(OverlayAttr::Metacopy);
-                let value = value.in_layer(LayerId::Work)?;
-                upper_metacopy = is_metacopy(entry.1.file_type, value.as_deref())?;
-                lookup.metacopy_value = value.filter(|_| upper_metacopy).or(lookup.metacopy_value);
-                let value = entry.0.overlay_attr(OverlayAttr::Redirect);
-                upper_redirect = value.in_layer(LayerId::Work)?.filter(|_| upper_metacopy);
+                let attr = |attr| entry.0.overlay_attr(attr).in_layer(LayerId::Work);
+                let (metacopy, redirect) =
+                    (attr(OverlayAttr::Metacopy)?, attr(OverlayAttr::Redirect)?);
+                upper_metacopy = lookup
+                    .take_indexed(entry.1.file_type, metacopy, redirect.as_deref())
+                    .map_err(refused)?;
+                upper_redirect = redirect.filter(|_| upper_metacopy);
                 upper = Some(entry);
             }
         }

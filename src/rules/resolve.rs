@@ -196,6 +196,30 @@ impl Lookup {
         Ok(())
     }
 
+    /// Takes in the attributes of the file in the index that stands for a lower one without an upper; true
+    /// if it is a metacopy. A redirect counts here even if it is none.
+    ///
+    /// # Errors
+    /// `EINVAL` for a malformed redirect (R162); `EIO` for a malformed metacopy (R171); `EPERM` as
+    /// [`Lookup::may_descend`].
+    pub(crate) fn take_indexed(
+        &mut self,
+        file_type: FileType,
+        metacopy: Option<Vec<u8>>,
+        redirect: Option<&[u8]>,
+    ) -> Result<bool, Errno> {
+        if let Some(value) = redirect {
+            redirect::parse(value)?;
+            self.redirect_seen = true;
+        }
+        self.metacopy = is_metacopy(file_type, metacopy.as_deref())?;
+        self.may_descend()?;
+        if self.metacopy {
+            self.metacopy_value = metacopy;
+        }
+        Ok(self.metacopy)
+    }
+
     /// Whether a lower layer is the last one that can be consulted (rule R059). `index`: its
     /// position in the stack being walked, of `count`; `bottom`: it is the bottom of the union.
     pub(crate) fn is_last(&self, index: usize, count: usize, bottom: bool) -> bool {

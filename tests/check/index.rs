@@ -309,3 +309,29 @@ fn repairs_keep_what_the_kernel_shows_without_them() {
         assert_eq!(differences, None, "{name}");
     }
 }
+
+/// What lower names show is the entry, whoever removed its names from the upper.
+#[test]
+fn what_an_entry_bears_decides_what_lower_names_show() {
+    for (attr, value, kind, repaired) in [
+        ("metacopy", &b""[..], "metacopy-refused", false),
+        ("metacopy", b"abc", "metacopy-malformed", false),
+        ("redirect", b"a/b", "redirect-malformed", true),
+    ] {
+        indexed(|disk| {
+            let entry = entry(disk, "a");
+            set(&entry, &format!("trusted.overlay.{attr}"), value);
+            let read = |at: &std::path::Path| fs::read(at.join("b")).is_ok();
+            assert!(!disk.kernel(read), "{attr}");
+            let told = format!("{kind} {}", at(&entry));
+            let report = disk.checker().run();
+            let found = crate::scene::lines(&report);
+            assert!(found.contains(&told), "{told}: {report}");
+            report
+                .repair(layerstack::check::Consent::Choose)
+                .apply()
+                .unwrap();
+            assert_eq!(disk.kernel(read), repaired, "{attr}");
+        });
+    }
+}

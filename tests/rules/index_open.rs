@@ -422,3 +422,44 @@ fn r268_ordinary_users_have_no_index() {
         });
     });
 }
+
+/// What an entry bears is judged like what an upper file bears; a redirect also where it leads nowhere, as
+/// the entry is no metacopy.
+#[test]
+fn r162_r165_r171_r177_the_attributes_of_entries_count() {
+    let cases: [(&str, &str, &[u8], Option<Errno>); 11] = [
+        ("", "metacopy", b"", Some(Errno::EPERM)),
+        ("", "metacopy", b"abc", Some(Errno::EIO)),
+        (",metacopy=on", "metacopy", b"", None),
+        (",metacopy=on", "metacopy", b"abc", Some(Errno::EIO)),
+        ("", "redirect", b"/zz", None),
+        (",redirect_dir=off", "redirect", b"/zz", None),
+        (
+            ",redirect_dir=nofollow",
+            "redirect",
+            b"/zz",
+            Some(Errno::EPERM),
+        ),
+        ("", "redirect", b"a/b", Some(Errno::EINVAL)),
+        (",metacopy=on", "redirect", b"a/b", Some(Errno::EINVAL)),
+        ("", "redirect", b"", Some(Errno::EINVAL)),
+        ("", "redirect", b"/../zz", None),
+    ];
+    at(|place| {
+        for (more, attr, value, expected) in cases {
+            fresh(place);
+            let entry = one_entry(INDEX);
+            xattr::set(&entry, format!("trusted.overlay.{attr}"), value).unwrap();
+            let told = format!("{more} {attr} {:?}", value.escape_ascii().to_string());
+            let options = format!("{INDEX}{more}");
+            let expected = expected.map_or(Ok(b"low".to_vec()), Err);
+            let kernel = place.kernel_string(&options, |m| {
+                let read = std::fs::read(m.path().join("b"));
+                read.map_err(|e| Errno::of_io(&e))
+            });
+            assert_eq!(kernel.unwrap(), expected, "kernel: {told}");
+            let ours = our_string(&options).unwrap().read("/b");
+            assert_eq!(ours.map_err(|e| e.errno()), expected, "crate: {told}");
+        }
+    });
+}

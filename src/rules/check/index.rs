@@ -2,7 +2,10 @@
 
 use super::kind::FindingKind;
 use crate::meta::FileType;
+use crate::rules::Features;
 use crate::rules::index::{Recorded, recorded, union_nlink};
+use crate::rules::redirect;
+use crate::rules::resolve::is_metacopy;
 
 /// What the origin in an entry's name leads to.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -55,6 +58,25 @@ pub(crate) struct Entry {
     pub(crate) nlink_attr: Option<Vec<u8>>,
     pub(crate) target: Target,
     pub(crate) upper: UpperDir,
+    pub(crate) metacopy: Option<Vec<u8>>,
+    pub(crate) redirect: Option<Vec<u8>>,
+}
+
+/// Why lower names of a file are refused, since they show what the entry is (rules R162, R165, R171, R177).
+pub(crate) fn refused(e: &Entry, features: Features) -> Option<FindingKind> {
+    let file_type = e.file_type?;
+    let shows = matches!(e.target, Target::Found { visible, .. } if visible > 0);
+    if !shows || recorded(e.origin.as_deref(), &e.name) != Recorded::Same {
+        return None;
+    }
+    let redirect = e.redirect.as_deref().map(redirect::parse);
+    match (redirect, is_metacopy(file_type, e.metacopy.as_deref())) {
+        (Some(Err(_)), _) => Some(FindingKind::RedirectMalformed),
+        (_, Err(_)) => Some(FindingKind::MetacopyMalformed),
+        (_, Ok(true)) if !features.metacopy => Some(FindingKind::MetacopyRefused),
+        (Some(Ok(_)), _) if !features.redirect_follow => Some(FindingKind::RedirectRefused),
+        _ => None,
+    }
 }
 
 /// What is wrong with an entry.
@@ -169,7 +191,61 @@ mod tests {
                 copies: 1,
             },
             upper: UpperDir::Unknown,
+            metacopy: None,
+            redirect: None,
         }
+    }
+
+    #[test]
+    fn r162_r165_r171_r177_entries_are_what_lower_names_show() {
+        let with = |metacopy: Option<&str>, redirect: Option<&str>, features| {
+            let bytes = |v: &str| v.as_bytes().to_vec();
+            let (metacopy, redirect) = (metacopy.map(bytes), redirect.map(bytes));
+            let e = Entry {
+                metacopy,
+                redirect,
+                ..entry()
+            };
+            let hidden = Target::Found {
+                file_type: FileType::Regular,
+                nlink: 2,
+                visible: 0,
+                copies: 1,
+            };
+            let unseen = Entry {
+                target: hidden,
+                ..e.clone()
+            };
+            assert_eq!(refused(&unseen, features), None);
+            refused(&e, features)
+        };
+        let off = Features::DEFAULT;
+        let on = Features {
+            metacopy: true,
+            redirect_follow: true,
+            ..off
+        };
+        let nofollow = Features {
+            redirect_follow: false,
+            ..off
+        };
+        assert_eq!(with(Some(""), Some("/zz"), on), None);
+        assert_eq!(
+            with(None, Some("/zz"), nofollow),
+            Some(FindingKind::RedirectRefused)
+        );
+        assert_eq!(
+            with(Some(""), None, off),
+            Some(FindingKind::MetacopyRefused)
+        );
+        assert_eq!(
+            with(Some("abc"), None, on),
+            Some(FindingKind::MetacopyMalformed)
+        );
+        assert_eq!(
+            with(Some(""), Some("a/b"), on),
+            Some(FindingKind::RedirectMalformed)
+        );
     }
 
     #[test]
