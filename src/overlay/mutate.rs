@@ -324,7 +324,7 @@ impl Build<'_> {
         if let Some(node) = &state.upper
             && !whiteouts.is_empty()
         {
-            self.clear(&inode, node, (&target.dir, place.clone()), whiteouts)?;
+            self.clear(&inode, node, (Some(&target.dir), place.clone()), whiteouts)?;
         }
         let temp = self.temp()?;
         let facts = remove::Facts {
@@ -346,12 +346,13 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Replaces an upper directory of whiteouts by an empty opaque one (rule R129).
+    /// Replaces an upper directory of whiteouts by an empty opaque one (rule R129). Of `parent`, which holds it,
+    /// the times are restored.
     pub(crate) fn clear(
         &mut self,
         inode: &Arc<Inode>,
         node: &NodeRef,
-        (parent, place): (&Arc<Inode>, Place),
+        (parent, place): (Option<&Arc<Inode>>, Place),
         whiteouts: Vec<Name>,
     ) -> Res<Obj> {
         let meta = node.metadata().in_layer(LayerId::Upper)?;
@@ -360,7 +361,7 @@ impl Build<'_> {
         let temp = self.temp()?;
         let facts = remove::ClearFacts {
             place,
-            dir_times: self.times_of(parent)?,
+            dir_times: parent.map(|parent| self.times_of(parent)).transpose()?,
             dir,
             meta: &meta,
             xattrs: self.xattrs_to_copy(node, LayerId::Upper)?,

@@ -173,7 +173,12 @@ impl Build<'_> {
             && let Some(node) = inode.upper()
             && !whiteouts.is_empty()
         {
-            self.clear(inode, &node, (&new.dir, to.clone()), whiteouts)?;
+            // With a redirect that is too long nothing follows, and the directory stays cleared.
+            let ends = decision.redirect_old.is_some_and(|form| {
+                redirect::to_store(Upwards(Some(source.clone())), form).is_err()
+            });
+            let parent = (!ends).then_some(&new.dir);
+            self.clear(inode, &node, (parent, to.clone()), whiteouts)?;
         }
         if decision.new_parent_impure {
             self.mark_impure(&new.dir, new_dir);

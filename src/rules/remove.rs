@@ -82,8 +82,8 @@ pub(crate) fn plan(plan: &mut Plan, f: &Facts) -> usize {
 pub(crate) struct ClearFacts<'a> {
     /// Where the directory is.
     pub(crate) place: Place,
-    /// The times of the directory that holds it, to be restored.
-    pub(crate) dir_times: (Timestamp, Timestamp),
+    /// The times of the directory that holds it, to be restored, so that what fails then leaves no trace.
+    pub(crate) dir_times: Option<(Timestamp, Timestamp)>,
     /// The directory.
     pub(crate) dir: Obj,
     pub(crate) meta: &'a Metadata,
@@ -153,15 +153,16 @@ pub(crate) fn plan_clear(plan: &mut Plan, fresh: Obj, f: &ClearFacts<'_>) -> usi
         how: RenameHow::Exchange,
     };
     let done = plan.push(Role::Neutral, exchange);
-    let (atime, mtime) = f.dir_times;
-    let attr = SetAttr::times(SetTime::At(atime), SetTime::At(mtime));
-    plan.push(
-        Role::BestEffort,
-        Step::SetAttr {
-            object: f.place.dir,
-            attr,
-        },
-    );
+    if let Some((atime, mtime)) = f.dir_times {
+        let attr = SetAttr::times(SetTime::At(atime), SetTime::At(mtime));
+        plan.push(
+            Role::BestEffort,
+            Step::SetAttr {
+                object: f.place.dir,
+                attr,
+            },
+        );
+    }
     for name in &f.whiteouts {
         let at = Place {
             dir: f.dir,

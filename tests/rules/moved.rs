@@ -1,5 +1,7 @@
 //! redirect_dir=on: lower and merged directories move and leave a redirect (sections 5, 10 and 11).
 
+use std::path::Path;
+
 use layerstack::OverlayAttr::{self, Impure, Opaque, Redirect};
 use layerstack::{Errno, Op};
 
@@ -162,6 +164,18 @@ fn r155_an_absolute_redirect_of_more_than_256_bytes_is_exdev() {
         // Within one directory the name is enough.
         .ok(mv(&inside(56), &inside(57)))
         .look(|s| assert!(lines_of(&s.merged).contains(&String::from("d /to/fits"))))
+        .run();
+}
+
+/// The directory in the way has been made opaque then, instead of its whiteouts.
+#[test]
+fn r155_a_redirect_that_is_too_long_leaves_the_target_cleared() {
+    let deep = format!("/c/{}/c", "n".repeat(255));
+    moving()
+        .lower(of([(&*deep, dir()), ("/d/a", dir())]))
+        .ok(rmdir("/d/a"))
+        .fails(mv(&deep, "/d"), Errno::EXDEV)
+        .look(|s| assert_eq!(s.having(Opaque), [Path::new("/d")]))
         .run();
 }
 
