@@ -238,6 +238,14 @@ fn excused(report: &Report, paths: &mut BTreeSet<PathBuf>) {
     }
 }
 
+/// What no lookup finds with these options: a listing may leave it out.
+fn refused(report: &Report) -> impl Iterator<Item = PathBuf> {
+    let refused = [FindingKind::MetacopyRefused, FindingKind::RedirectRefused];
+    let findings = report.findings().iter();
+    let findings = findings.filter(move |f| refused.contains(&f.kind));
+    findings.map(|f| f.path.clone())
+}
+
 /// With all names in the upper of the files that these paths are.
 fn with_other_names(disk: &Disk, paths: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
     let at = |path: &Path| disk.upper.join(path.strip_prefix("/").unwrap_or(path));
@@ -283,6 +291,7 @@ fn repair(disk: &Disk, log: &[String]) -> BTreeSet<FindingKind> {
         kinds.extend(report.findings().iter().map(|f| f.kind));
         excused(&report, &mut paths);
         others.append(&mut with_other_names(disk, &paths));
+        others.extend(refused(&report));
         if left(&report).is_empty() {
             break;
         }
