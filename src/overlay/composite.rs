@@ -156,6 +156,8 @@ pub(crate) fn copy(core: &Arc<Core>, base: &Arc<Inode>, from: &Path, to: &Path) 
     let target = core.open(base, to, &options)?;
     let mut buffer = vec![0; COPY_BUFFER_BYTES];
     let (from, to) = (source.real()?, target.real()?);
+    // A metacopy may tell another size than its data have; their end is the real file's (rule R301).
+    let len = from.file.metadata().in_layer(from.layer)?.size;
     let mut at = 0;
     while let Some(extent) = from.file.next_data(at).in_layer(from.layer)? {
         core.drop_privileges(target.inode())?;
@@ -178,9 +180,9 @@ pub(crate) fn copy(core: &Arc<Core>, base: &Arc<Inode>, from: &Path, to: &Path) 
         }
         at = offset;
     }
-    if at < meta.size {
-        to.file.set_len(meta.size).in_layer(LayerId::Upper)?;
+    if at < len {
+        to.file.set_len(len).in_layer(LayerId::Upper)?;
     }
     core.set_attr(target.inode(), &SetAttr::mode(meta.mode))?;
-    Ok(meta.size)
+    Ok(len)
 }

@@ -3,7 +3,7 @@
 use layerstack::OverlayAttr::{self, Impure, Metacopy, Origin, Redirect};
 use layerstack::testing::NodeSpec;
 use layerstack::testing::spec::Piece;
-use layerstack::{Errno, SetAttr, Timestamp};
+use layerstack::{Errno, Op, SetAttr, Timestamp};
 
 use crate::moved::redirect;
 use crate::ops::*;
@@ -297,6 +297,26 @@ fn r151_moved_metacopy_files_get_a_redirect() {
         .reads("/q/g", "g")
         .reads("/p/h3", "h")
         .reads("/p/h4", "h")
+        .run();
+}
+
+/// Where a metacopy tells another size, a copy ends with the data; rig and mount compare what is answered.
+#[test]
+fn r176_r301_the_end_of_a_file_is_that_of_its_data() {
+    metacopy()
+        .upper(of([("/more", meta_only(5)), ("/less", meta_only(1))]))
+        .lower(of([("/more", file("1")), ("/less", file("12345"))]))
+        .meta("/more", |m| assert_eq!(m.size, 5))
+        .ok(Op::Copy {
+            from: "/more".into(),
+            to: "/a".into(),
+        })
+        .ok(Op::Copy {
+            from: "/less".into(),
+            to: "/b".into(),
+        })
+        .meta("/a", |m| assert_eq!(m.size, 1))
+        .meta("/b", |m| assert_eq!(m.size, 5))
         .run();
 }
 

@@ -58,11 +58,7 @@ pub fn excuses(dirs: &Dirs, stack: &Stack) -> Excused {
     }
     if excused.contains("redirect") {
         // What shows in two places is copied up in one, or in both, or removed in one.
-        excused.extend([
-            "origin-uncovered",
-            "origin-duplicate",
-            "index-of-other-type",
-        ]);
+        excused.extend(["origin-uncovered", "origin-duplicate"]);
     }
     if excused.contains("origin-missing") {
         // The kernel stores it when it looks a directory up, and does not count it as a copy before the

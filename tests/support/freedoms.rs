@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use layerstack::backend::AllocateMode;
-use layerstack::testing::TreeSnapshot;
 use layerstack::testing::snapshot::{Difference, Entry};
-use layerstack::{Errno, Op, Outcome, Timestamp};
+use layerstack::testing::{Case, NodeSpec, TreeSnapshot};
+use layerstack::{Errno, Op, Outcome, OverlayAttr, Timestamp};
 
 use super::runner::Rules;
 use super::system::Stack;
@@ -179,6 +179,14 @@ pub(super) fn makes_unnamed(op: &Op) -> bool {
         }
         _ => false,
     }
+}
+
+/// Behind `/dev/fuse` the kernel takes a file's size for its end, also of a metacopy that tells another size
+/// than its data have.
+pub(super) fn copies_metacopies(op: &Op, case: &Case) -> bool {
+    let metacopy = |n: &NodeSpec| n.overlay.contains_key(&OverlayAttr::Metacopy);
+    let layers = case.upper.iter().chain(&case.lowers);
+    matches!(op, Op::Copy { .. }) && layers.flat_map(|l| l.nodes().values()).any(metacopy)
 }
 
 /// Of an immutable or append-only object the kernel's overlay says `EPERM` before it looks at anything

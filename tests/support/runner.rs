@@ -17,9 +17,9 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::checker;
 use super::freedoms::{
-    any_name, any_set_id, cut_short, drop_hints, is_ambiguous, is_indexed, is_refused_first,
-    is_stale_access, is_stale_rename, is_stuck, lists_in_part, makes_unnamed, plain_errno, punches,
-    stale_mode, touched_dir, two_inodes, untouched, zeroes,
+    any_name, any_set_id, copies_metacopies, cut_short, drop_hints, is_ambiguous, is_indexed,
+    is_refused_first, is_stale_access, is_stale_rename, is_stuck, lists_in_part, makes_unnamed,
+    plain_errno, punches, stale_mode, touched_dir, two_inodes, untouched, zeroes,
 };
 use super::fs::{Fs, Mounted};
 use super::index::IndexEntry;
@@ -528,7 +528,10 @@ impl Campaign {
                     .retain(|op| !matches!(op, Op::Copy { .. } | Op::HandleLink { .. }));
             }
             if self.rules.right_is_fuse {
-                case.ops.retain(|op| !makes_unnamed(op));
+                let copies = |op: &Op| copies_metacopies(op, &case);
+                let ops = case.ops.iter();
+                let ops = ops.filter(|op| !makes_unnamed(op) && !copies(op));
+                case.ops = ops.cloned().collect();
                 if is_indexed(&case.options) {
                     // The names that were copied up would show.
                     case.checks.retain(|_, check| *check != Check::Rotate);
