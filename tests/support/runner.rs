@@ -19,7 +19,7 @@ use super::checker;
 use super::freedoms::{
     any_name, any_set_id, copies_metacopies, cut_short, drop_hints, is_ambiguous, is_indexed,
     is_refused_first, is_stale_access, is_stale_rename, is_stuck, lists_in_part, makes_unnamed,
-    plain_errno, punches, stale_mode, touched_dir, two_inodes, untouched, zeroes,
+    plain_errno, punches, shared_holes, stale_mode, touched_dir, two_inodes, untouched, zeroes,
 };
 use super::fs::{Fs, Mounted};
 use super::index::IndexEntry;
@@ -39,6 +39,8 @@ pub struct Rules {
     pub right_in_memory: bool,
     /// The upper lies on xfs.
     pub upper_is_xfs: bool,
+    /// The upper's filesystem can share data between files.
+    pub upper_shares: bool,
     /// The left system is the kernel without file handles.
     pub left_without_handles: bool,
     /// Mounted with `nfs_export=on`: link counts are not compared, nor what follows from them.
@@ -73,6 +75,7 @@ impl Rules {
             right_is_fuse: false,
             any_name: false,
             upper_is_xfs: layout.upper == Fs::Xfs,
+            upper_shares: matches!(layout.upper, Fs::Xfs | Fs::Btrfs),
         }
     }
 
@@ -393,6 +396,8 @@ fn compare_trees(
         let metacopy = stack.options.iter().any(|option| option == "metacopy=on");
         differences.retain(|d| !(metacopy && two_inodes(d)));
     }
+    let shares = rules.upper_shares && stack.options.iter().any(|o| o == "metacopy=on");
+    differences.retain(|d| !(shares && shared_holes(d, &c)));
     if rules.right_in_memory || rules.right_is_fuse {
         differences.retain(|d| !touched_dir(d, &c));
     }
@@ -401,6 +406,7 @@ fn compare_trees(
     }
     report("merged trees differ", &differences)?;
     let mut differences = a.diff(&b, &rules.upper);
+    differences.retain(|d| !(shares && shared_holes(d, &a)));
     if rules.right_in_memory || rules.right_is_fuse {
         differences.retain(|d| !touched_dir(d, &a));
     }
