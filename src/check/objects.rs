@@ -417,7 +417,10 @@ impl Walker<'_> {
         if origin.is_some() {
             self.count_copy(shown, object, &lower);
         }
-        self.shares(object, &lower, index_ino, Some(data), origin.is_some()) && origin.is_some()
+        // What a mount refuses is one inode with nothing.
+        let shares = shown == Shown::Nothing
+            || self.shares(object, &lower, index_ino, Some(data), origin.is_some());
+        shares && origin.is_some()
     }
 
     fn upper_origin(

@@ -407,16 +407,12 @@ fn what_is_damaged_is_repaired() {
     campaign(&[]);
 }
 
-/// `KERNEL_SEED=287875584`: another name of a copied file shows only after the repair.
 #[test]
-#[ignore = "fails in some runs: docs/testing.md, Known and open"]
 fn what_is_damaged_is_repaired_with_all_features() {
     campaign(&["index=on", "metacopy=on", "redirect_dir=on"]);
 }
 
-/// `KERNEL_SEED=16`: the kernel refuses what was repaired with ENODATA.
 #[test]
-#[ignore = "fails in some runs: docs/testing.md, Known and open"]
 fn what_is_damaged_is_repaired_with_nfs_export() {
     campaign(&["nfs_export=on"]);
 }

@@ -266,3 +266,17 @@ fn data_may_be_missing_in_data_only_layers() {
         });
     });
 }
+
+/// With options that refuse it, a metadata-only copy takes nothing from the file that it leads to.
+#[test]
+fn a_refused_copy_is_no_second_copy() {
+    let upper = LayerSpec::new().with("/b", metacopy().overlay(OverlayAttr::Redirect, "/d/f"));
+    on_disk(&["metacopy=off"], &[lower()], &upper, |disk| {
+        disk.kernel(|at| {
+            assert!(std::fs::read(at.join("b")).is_err());
+            std::fs::write(at.join("d/f"), "changed").unwrap();
+        });
+        let report = disk.checker().run();
+        assert_eq!(crate::scene::lines(&report), ["metacopy-refused upper:/b"]);
+    });
+}
