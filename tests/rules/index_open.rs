@@ -3,8 +3,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use layerstack::testing::spec::Piece;
 use layerstack::testing::{LayerSpec, NodeSpec};
-use layerstack::{Errno, Overlay, XattrNamespace};
+use layerstack::{Errno, Overlay, OverlayAttr, XattrNamespace};
 
 use crate::ops::*;
 use crate::place::{Place, at, at_on, our_string};
@@ -460,6 +461,38 @@ fn r162_r165_r171_r177_the_attributes_of_entries_count() {
             assert_eq!(kernel.unwrap(), expected, "kernel: {told}");
             let ours = our_string(&options).unwrap().read("/b");
             assert_eq!(ours.map_err(|e| e.errno()), expected, "crate: {told}");
+        }
+    });
+}
+
+/// For data in data-only layers a redirect is followed whatever the options say, but not for the name of a
+/// file that the index has.
+#[test]
+fn r165_r189_an_entry_of_what_has_its_data_in_a_data_only_layer() {
+    at(|place| {
+        for (follow, expected) in [("nofollow", Err(Errno::EPERM)), ("on", Ok(b"low".to_vec()))] {
+            let options = format!(
+                "lowerdir=l::data,upperdir=u,workdir=w,index=on,metacopy=off,redirect_dir={follow}"
+            );
+            place.renew();
+            let _ = std::fs::remove_dir_all("l");
+            let metacopy = NodeSpec::pieces(vec![Piece::Hole(3)])
+                .overlay(OverlayAttr::Metacopy, b"")
+                .overlay(OverlayAttr::Redirect, b"/x");
+            write(place, "l", &of([("/a", metacopy), ("/b", link_to("/a"))]));
+            let _ = std::fs::remove_dir_all("data");
+            write(place, "data", &of([("/x", file("low"))]));
+            let union = our_string(&options).unwrap();
+            assert_eq!(union.read("/b").unwrap(), b"low");
+            union.set_permissions("/a", 0o600).unwrap();
+            drop(union);
+            let kernel = place.kernel_string(&options, |m| {
+                let read = std::fs::read(m.path().join("b"));
+                read.map_err(|e| Errno::of_io(&e))
+            });
+            assert_eq!(kernel.unwrap(), expected, "kernel: {follow}");
+            let ours = our_string(&options).unwrap().read("/b");
+            assert_eq!(ours.map_err(|e| e.errno()), expected, "crate: {follow}");
         }
     });
 }
