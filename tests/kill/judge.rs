@@ -2,7 +2,7 @@
 
 use layerstack::testing::snapshot::{Difference, TimeCompare};
 use layerstack::testing::{Compare, SnapshotOptions, TreeSnapshot};
-use layerstack::{Op, Overlay, Session, SetAttr, Timestamp, XattrNamespace};
+use layerstack::{Errno, Op, Overlay, Session, SetAttr, Timestamp, XattrNamespace};
 
 use crate::log::Written;
 use crate::site::{Imported, Site};
@@ -96,12 +96,14 @@ impl Judge {
     pub fn judge(self, site: &Site, written: &Written, dice: &mut Dice) -> Result<(), String> {
         let ops = operations();
         let mut session = Session::new(self.memory.overlay());
+        let mut touches = false;
         for expected in &written.done {
             let op = dice.pick(&ops);
             let answer = session.apply(&op).err().map(|e| e.errno());
             if answer != *expected {
                 return Err(format!("{op:?}: {expected:?}, in memory {answer:?}"));
             }
+            touches |= may_touch(&op, answer);
         }
         drop(session);
         let interrupted = written.begun.then(|| dice.pick(&ops));
@@ -118,13 +120,16 @@ impl Judge {
         for sequence in sequences {
             let memory = self.memory.reopened();
             let mut session = Session::new(memory.overlay());
+            let mut touches = touches;
             for op in &sequence {
                 // It may be one that fails.
-                let _ = session.apply(op);
+                let answer = session.apply(op).err().map(|e| e.errno());
+                touches |= may_touch(op, answer);
             }
             drop(session);
             let expected = self.view(&memory.reopened().overlay());
             let mut all = found.diff(&expected, &compare(site));
+            all.retain(|d| !(touches && is_touched_dir(&found, d)));
             if let Some(op) = &interrupted {
                 all.retain(|d| !may_differ(op, &found, d));
             }
@@ -158,6 +163,17 @@ impl Judge {
     }
 }
 
+/// ext4 touches the directory in a rename that leaves a whiteout and fails since the target is not empty; memory
+/// does not (see `docs/testing.md`, Known freedoms).
+fn may_touch(op: &Op, answer: Option<Errno>) -> bool {
+    matches!(op, Op::Rename { .. }) && answer == Some(Errno::ENOTEMPTY)
+}
+
+fn is_touched_dir(found: &TreeSnapshot, d: &Difference) -> bool {
+    let dir = found.node(&d.path).is_some_and(|n| n.meta.is_dir());
+    dir && d.what == "mtime" && d.left == "now"
+}
+
 /// What no sequence of atomic operations tells: data of which a part was written, the time of a directory that is
 /// restored in a step of its own, and names that cannot be looked up (R079) and go when their directory is
 /// copied up (see `docs/testing.md`).
@@ -166,5 +182,5 @@ fn may_differ(op: &Op, found: &TreeSnapshot, d: &Difference) -> bool {
     let content = ["content", "size", "mtime"].contains(&d.what.as_str());
     let dir = found.node(&d.path).is_some_and(|n| n.meta.is_dir());
     let stray = d.what == "is" && d.left == "absent" && d.right == "listed, but ENOENT";
-    stray || (writes && content && !dir) || (dir && d.what == "mtime" && d.left == "now")
+    stray || (writes && content && !dir) || is_touched_dir(found, d)
 }
