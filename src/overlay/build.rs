@@ -19,6 +19,10 @@ use crate::rules::plan::{Obj, Place, Plan, PlannedStep, Role, Step};
 use crate::rules::xattr;
 use crate::xattr_name::{OverlayAttr, XattrName};
 
+/// A file of up to so many bytes may be copied while others wait: planning once more, as is needed when the
+/// locks are dropped, takes as long.
+const LIGHT_BYTES_MAX: u64 = 64 << 10;
+
 /// What happens to the engine's state once a step has been executed. Given the bound objects.
 pub(crate) type Effect = Box<dyn FnOnce(&[Option<NodeRef>]) + Send>;
 
@@ -32,7 +36,7 @@ pub(crate) struct Segment {
     pub(crate) temp: Option<Name>,
     /// Its staging steps.
     pub(crate) steps: std::ops::Range<usize>,
-    /// Data are copied, so it must be staged with no lock held.
+    /// Data are copied for which others are not to wait, so it must be staged with no lock held.
     pub(crate) heavy: bool,
     /// It was staged already.
     pub(crate) staged: bool,
@@ -325,8 +329,9 @@ impl<'a> Build<'a> {
         };
         let staged = node.is_some();
         let (flags, stores) = (core.flags(inode)?, core.stores_overlay_attrs());
+        let heavy = copy_up::copies_data(&meta, data) && self.lets_others_in(meta.size);
         // Only its staging is used of this plan.
-        let only_stages = self.is_redone && !staged && copy_up::copies_data(&meta, data);
+        let only_stages = self.is_redone && !staged && heavy;
         let indexed = index::needs_entry(core.features, meta.is_dir(), meta.nlink);
         // What has other names below must be found by them from then on (INDEX-1).
         let into_index = indexed && !meta.is_dir() && meta.nlink > 1;
@@ -379,13 +384,6 @@ impl<'a> Build<'a> {
             self.impure_effect(parent, step);
         }
         let staging = planned.first..planned.staged;
-        let heavy = self
-            .plan
-            .steps
-            .get(staging.clone())
-            .unwrap_or_default()
-            .iter()
-            .any(|s| matches!(s.step, Step::CopyData { .. }));
         self.segments.push(Segment {
             inode: inode.clone(),
             data,
@@ -435,6 +433,13 @@ impl<'a> Build<'a> {
             });
         });
         Ok(object)
+    }
+
+    /// Whether a file of `size` bytes is copied with no lock held: unless it is small, nothing waits for a disk
+    /// to have it, and nobody is told of it who might ask this union something.
+    fn lets_others_in(&self, size: u64) -> bool {
+        let watched = self.core.options.copy_observer.is_some();
+        size > LIGHT_BYTES_MAX || watched || self.core.features.fsync.syncs()
     }
 
     fn lower_facts(&self, lower: &Lower) -> Res<LowerFacts> {
