@@ -205,6 +205,16 @@ pub trait LayerFile: Any + Debug + Send + Sync {
     /// What the filesystem gives. Never `ENXIO`: behind the end of the file the answer is `None`.
     fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>>;
 
+    /// As [`next_data`](Self::next_data), for who copies the file: what is told may end before the data
+    /// do, and have holes in it that take longer to find than to copy, but not so that the ranges together are
+    /// larger than the space that the file has. Who goes on at the end of each range gets all data.
+    ///
+    /// # Errors
+    /// As of [`next_data`](Self::next_data).
+    fn next_to_copy(&self, offset: u64) -> Result<Option<Range<u64>>> {
+        self.next_data(offset)
+    }
+
     /// Writes at `offset`; a gap to the old end of the file becomes a hole.
     ///
     /// # Errors

@@ -159,7 +159,7 @@ pub(crate) fn copy(core: &Arc<Core>, base: &Arc<Inode>, from: &Path, to: &Path) 
     // A metacopy may tell another size than its data have; their end is the real file's (rule R301).
     let len = from.file.metadata().in_layer(from.layer)?.size;
     let mut at = 0;
-    while let Some(extent) = from.file.next_data(at).in_layer(from.layer)? {
+    while let Some(extent) = from.file.next_to_copy(at).in_layer(from.layer)? {
         core.drop_privileges(target.inode())?;
         let mut offset = extent.start;
         while offset < extent.end {

@@ -161,7 +161,7 @@ impl Run<'_> {
         copier.report()?;
         let mut end = 0;
         while end < size {
-            let Some(extent) = source.next_data(end).in_layer(layer)? else {
+            let Some(extent) = source.next_to_copy(end).in_layer(layer)? else {
                 break;
             };
             let extent = extent.start.max(end)..extent.end.min(size);

@@ -268,7 +268,7 @@ impl Copier<'_> {
         target.set_len(size).map_err(fail(path, TARGET))?;
         let mut at = 0;
         while at < size
-            && let Some(range) = source.next_data(at).map_err(fail(path, SOURCE))?
+            && let Some(range) = source.next_to_copy(at).map_err(fail(path, SOURCE))?
         {
             let end = range.end.min(size);
             at = range.start.max(at);

@@ -250,6 +250,10 @@ impl LayerFile for StackFile {
     fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
         self.current()?.next_data(offset)
     }
+
+    fn next_to_copy(&self, offset: u64) -> Result<Option<Range<u64>>> {
+        self.current()?.next_to_copy(offset)
+    }
 }
 
 #[cfg(test)]

@@ -136,19 +136,20 @@ impl Prepared {
     }
 }
 
-/// Bytes of data extents within the first `size` bytes of a file, and how many extents they are.
+/// Bytes that copying the first `size` bytes of a file copies, and how many extents they are.
 pub(crate) fn data_of(file: &dyn LayerFile, layer: LayerId, size: u64) -> Res<(u64, u64)> {
     let (mut at, mut total, mut extents) = (0, 0, 0);
     while at < size {
-        let Some(extent) = file.next_data(at).in_layer(layer)? else {
+        let Some(extent) = file.next_to_copy(at).in_layer(layer)? else {
             break;
         };
         let end = extent.end.min(size);
         if end <= at {
             break;
         }
+        // What is told in pieces is one extent.
+        extents += u64::from(total == 0 || extent.start > at);
         total += end.saturating_sub(extent.start.max(at));
-        extents += 1;
         at = end;
     }
     Ok((total, extents))

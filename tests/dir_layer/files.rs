@@ -79,6 +79,57 @@ fn a_lower_layer_is_never_written() {
     f.open(Access::Read).unwrap();
 }
 
+/// What is to be copied of a large file is told in pieces, in as few as there are data for, and is never more than
+/// the space that the file has; on tmpfs and on what temporary files lie on.
+#[test]
+fn what_is_to_be_copied_of_large_files() {
+    const MIB: u64 = 1 << 20;
+    for place in [std::env::temp_dir(), "/dev/shm".into()] {
+        let below = tempfile::tempdir_in(place).unwrap();
+        let make = |name: &str, size: u64, data: &[u64]| {
+            let file = std::fs::File::create(below.path().join(name)).unwrap();
+            file.set_len(size).unwrap();
+            let block = vec![7; MIB as usize];
+            for at in data {
+                file.write_all_at(&block, at * MIB).unwrap();
+            }
+            file
+        };
+        let all: Vec<u64> = (0..24).collect();
+        make("full", 24 * MIB - 5, &all)
+            .set_len(24 * MIB - 5)
+            .unwrap();
+        make("sparse", 24 * MIB, &[1, 20]);
+        // As much space as its size, most of it behind the end or never written to.
+        let reserved = make("reserved", 24 * MIB, &[1, 20]);
+        let keep = rustix::fs::FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(&reserved, keep, 24 * MIB, 40 * MIB).unwrap();
+        let lower = DirLayer::open_lower(below.path()).unwrap();
+        let told = |name: &str| {
+            let found = lower.root().unwrap().lookup(&n(name)).unwrap();
+            let Some(Entry::Node(node, _)) = found else {
+                panic!("{found:?}")
+            };
+            let file = node.open(Access::Read).unwrap();
+            let (mut at, mut told) = (0, Vec::new());
+            while let Some(range) = file.next_to_copy(at).unwrap() {
+                assert!(at <= range.start && range.start < range.end);
+                at = range.end;
+                told.push(range);
+            }
+            let bytes = told.iter().map(|r| r.end - r.start).sum::<u64>();
+            let space = node.metadata().unwrap().blocks * 512;
+            assert!(bytes <= space, "{name}: {bytes} of {space}, {told:?}");
+            let has = |mib: u64| told.iter().any(|r| r.contains(&(mib * MIB + 9)));
+            assert!(has(1) && has(20), "{name}: {told:?}");
+            bytes
+        };
+        assert_eq!(told("full"), 24 * MIB - 5);
+        assert_eq!(told("sparse"), 2 * MIB);
+        assert!(told("reserved") <= 12 * MIB, "a gap of 18 MiB is skipped");
+    }
+}
+
 /// Rule R229, on every machine: what is a hole below is one above.
 #[test]
 fn holes_survive_copying_up() {

@@ -125,6 +125,26 @@ impl LayerFile for DirFile {
         }
     }
 
+    fn next_to_copy(&self, offset: u64) -> Result<Option<Range<u64>>> {
+        let found = self.statx()?;
+        let size = found.stx_size;
+        let full = found.stx_blocks.saturating_mul(512) >= size;
+        // Where data are shared all is shared at once, so there holes are looked for, which is cheap there.
+        if self.tree.capabilities.reflink != Some(false) || size <= COPY_BYTES_MAX || !full {
+            return self.next_data(offset);
+        }
+        if offset >= size {
+            return Ok(None);
+        }
+        // Finding where data end takes as long as the data are (on tmpfs), where they begin does not.
+        match rustix::fs::seek(&*self.fd, SeekFrom::Data(offset)) {
+            Ok(start) => Ok(Some(start..start.saturating_add(COPY_BYTES_MAX).min(size))),
+            Err(Sys::NXIO) => Ok(None),
+            Err(Sys::INVAL) => Ok(Some(offset..size)),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<usize> {
         self.check_write()?;
         if offset > POSITION_MAX {

@@ -19,12 +19,13 @@
 //! (an empty tree is made first, to ask), and prints it.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::{Subject, content, fails, listed, name};
 use crate::backend::memory::MemLayer;
-use crate::backend::{Access, Entry, NodeRef, WhiteoutForm};
+use crate::backend::{Access, Entry, NodeRef, Result, WhiteoutForm};
 use crate::errno::Errno;
 use crate::meta::{DeviceId, FileType};
 use crate::overlay::stack::LayerStack;
@@ -303,16 +304,20 @@ pub fn data_are_found(reader: &dyn Reader) {
     let made = made(reader);
     let file = made.at("/big").open(Access::Read).expect("open");
     let (size, all) = (135_537, content(&made.at("/big")));
-    let (mut end, mut found) = (0, vec![0; all.len()]);
-    while let Some(range) = file.next_data(end).expect("next data") {
-        assert!(range.start >= end && range.end > range.start && range.end <= size);
-        let at = range.start as usize..range.end as usize;
-        found[at.clone()].copy_from_slice(&all[at]);
-        end = range.end;
+    type Next<'a> = &'a dyn Fn(u64) -> Result<Option<Range<u64>>>;
+    let ways: [Next<'_>; 2] = [&|at| file.next_data(at), &|at| file.next_to_copy(at)];
+    for next in ways {
+        let (mut end, mut found) = (0, vec![0; all.len()]);
+        while let Some(range) = next(end).expect("next data") {
+            assert!(range.start >= end && range.end > range.start && range.end <= size);
+            let at = range.start as usize..range.end as usize;
+            found[at.clone()].copy_from_slice(&all[at]);
+            end = range.end;
+        }
+        assert!(found == all, "data lie in what is told to be holes");
+        assert_eq!(next(size).expect("at the end"), None);
+        assert_eq!(next(u64::MAX).expect("behind the end"), None);
     }
-    assert!(found == all, "data lie in what is told to be holes");
-    assert_eq!(file.next_data(size).expect("at the end"), None);
-    assert_eq!(file.next_data(u64::MAX).expect("behind the end"), None);
 }
 
 /// Opened twice, and by several threads, everything reads the same.

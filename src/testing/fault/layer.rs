@@ -311,6 +311,12 @@ impl LayerFile for FaultFile {
             .ask("file.next_data", what, || self.inner.next_data(offset))
     }
 
+    fn next_to_copy(&self, offset: u64) -> Result<Option<Range<u64>>> {
+        let what = || format!("{} from {offset}", self.path);
+        let inner = || self.inner.next_to_copy(offset);
+        self.core.ask("file.next_to_copy", what, inner)
+    }
+
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<usize> {
         let what = self.what(offset, buf.len() as u64);
         self.core
