@@ -1,7 +1,7 @@
 //! Names of extended attributes, and the overlay attributes among them.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::errno::Errno;
 use crate::path::display_bytes;
@@ -149,14 +149,40 @@ impl OverlayAttr {
     /// The full name in `namespace`, such as `trusted.overlay.opaque`.
     #[must_use]
     pub fn full_name(self, namespace: XattrNamespace) -> XattrName {
-        let mut name = namespace.prefix().as_bytes().to_vec();
-        name.extend_from_slice(self.suffix().as_bytes());
-        XattrName(name.into())
+        static NAMES: [OnceLock<[XattrName; OverlayAttr::ALL.len()]>; 2] =
+            [const { OnceLock::new() }; 2];
+        let make = |attr: OverlayAttr| {
+            let mut name = namespace.prefix().as_bytes().to_vec();
+            name.extend_from_slice(attr.suffix().as_bytes());
+            XattrName(name.into())
+        };
+        // Asked for with every lookup, so made once. `ALL` has the order of the declaration.
+        let names = NAMES.get(namespace as usize);
+        let names = names.map(|names| names.get_or_init(|| OverlayAttr::ALL.map(make)));
+        match names.and_then(|names| names.get(self as usize)) {
+            Some(name) => name.clone(),
+            None => make(self),
+        }
     }
 }
 
 impl fmt::Display for OverlayAttr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "overlay.{}", self.suffix())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_names() {
+        for namespace in [XattrNamespace::User, XattrNamespace::Trusted] {
+            for attr in OverlayAttr::ALL {
+                let expected = format!("{}{}", namespace.prefix(), attr.suffix());
+                assert_eq!(attr.full_name(namespace).as_bytes(), expected.as_bytes());
+            }
+        }
     }
 }

@@ -505,10 +505,24 @@ impl<'a> Build<'a> {
 
     /// Puts clean-up steps last, so that the order is neutral, commit, clean-up; effects move along.
     pub(crate) fn finish(mut self) -> Prepared {
+        let last = |s: &PlannedStep| matches!(s.role, Role::CleanUp | Role::Unmark);
+        if !self.plan.steps.is_sorted_by_key(last) {
+            self.put_last(last);
+        }
+        Prepared {
+            plan: self.plan,
+            bound: self.bound,
+            effects: self.effects,
+            segments: self.segments,
+            unstorable: self.unstorable,
+            refusal: self.refusal,
+        }
+    }
+
+    fn put_last(&mut self, last: impl Fn(&PlannedStep) -> bool) {
         let steps = std::mem::take(&mut self.plan.steps);
         let mut order: Vec<usize> = (0..steps.len()).collect();
-        let last = |s: &PlannedStep| matches!(s.role, Role::CleanUp | Role::Unmark);
-        order.sort_by_key(|i| steps.get(*i).is_some_and(last));
+        order.sort_by_key(|i| steps.get(*i).is_some_and(&last));
         let mut new_index = vec![0; steps.len()];
         for (new, old) in order.iter().enumerate() {
             if let Some(slot) = new_index.get_mut(*old) {
@@ -522,14 +536,6 @@ impl<'a> Build<'a> {
             .collect();
         for (at, _) in &mut self.effects {
             *at = new_index.get(*at).copied().unwrap_or(*at);
-        }
-        Prepared {
-            plan: self.plan,
-            bound: self.bound,
-            effects: self.effects,
-            segments: self.segments,
-            unstorable: self.unstorable,
-            refusal: self.refusal,
         }
     }
 }

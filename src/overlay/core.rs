@@ -5,7 +5,8 @@
 //! 1. [`Object::copy_up`](crate::overlay::inode::Object) of the object being copied up (data are staged under it, nothing else is
 //!    held, so neither readers nor writers elsewhere wait).
 //! 2. `tree`: read for looking things up, write for changing them. Not held while file data are
-//!    read, written or staged. Never taken twice by one thread.
+//!    read, written or staged, but for small files that are neither synced nor watched while they are copied.
+//!    Never taken twice by one thread.
 //! 3. [`Object::append`](crate::overlay::inode::Object).
 //! 4. The small locks inside an [`Inode`], the table of objects and the cache, each held for a few instructions and never
 //!    while another is taken (parent and child places are read one after the other).

@@ -13,6 +13,9 @@ use crate::path::{Name, display_path};
 use crate::rules::cost::{Cost, Estimate};
 use crate::xattr_name::{OverlayAttr, XattrName};
 
+/// Steps of a copy-up and what comes after it, mostly: room for them is made once.
+const STEPS_GUESS: usize = 12;
+
 /// An object that a plan speaks of: an index into [`Plan::objects`].
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -189,6 +192,9 @@ impl Plan {
     }
 
     pub(crate) fn push(&mut self, role: Role, step: Step) -> usize {
+        if self.steps.is_empty() {
+            self.steps.reserve(STEPS_GUESS);
+        }
         self.steps.push(PlannedStep { step, role });
         self.steps.len() - 1
     }

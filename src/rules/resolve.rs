@@ -80,6 +80,16 @@ pub(crate) struct Way {
 }
 
 impl Way {
+    /// One name in the parent's directory.
+    fn of(name: &Name) -> Self {
+        Way {
+            names: vec![name.clone()],
+            absolute: false,
+            refused: None,
+            beyond: Vec::new(),
+        }
+    }
+
     fn new<'a>(absolute: bool, parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut parts = parts.into_iter();
         let (mut names, mut refused, mut beyond) = (Vec::new(), None, Vec::new());
@@ -159,7 +169,7 @@ impl Lookup {
         Lookup {
             features,
             data_layers,
-            way: Arc::new(Way::new(false, [name.as_bytes()])),
+            way: Arc::new(Way::of(name)),
             is_dir: false,
             stop: false,
             opaque: false,

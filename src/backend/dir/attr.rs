@@ -2,14 +2,13 @@
 //! by directory and name where the kernel can (since 6.13), else by path through `/proc/self/fd`, whose
 //! last component is a name that is not followed.
 
-use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno as Sys;
 
-use super::node::c_name;
+use super::c_name::CName;
 use super::resolve::{Place, stale};
 use crate::backend::{Result, XattrMode};
 use crate::errno::Errno;
@@ -72,17 +71,23 @@ fn attr_path(place: Place<'_>) -> AttrPath {
 fn growing(
     mut read: impl FnMut(&mut [u8]) -> std::result::Result<usize, Errno>,
 ) -> std::result::Result<Vec<u8>, Errno> {
-    let mut buf = vec![0; VALUE_BYTES_GUESS];
+    // Mostly there is nothing, which needs no memory.
+    let mut first = [0; VALUE_BYTES_GUESS];
+    match read(&mut first) {
+        Ok(len) => return Ok(first.get(..len).unwrap_or_default().to_vec()),
+        Err(Errno::ERANGE) => {}
+        Err(e) => return Err(e),
+    }
+    let mut buf = Vec::new();
     loop {
+        let len = buf.len().max(VALUE_BYTES_GUESS).saturating_mul(8);
+        buf.resize(len.min(BYTES_MAX), 0);
         match read(&mut buf) {
             Ok(len) => {
                 buf.truncate(len);
                 return Ok(buf);
             }
-            Err(Errno::ERANGE) if buf.len() < BYTES_MAX => {
-                let len = (buf.len() * 8).min(BYTES_MAX);
-                buf.resize(len, 0);
-            }
+            Err(Errno::ERANGE) if buf.len() < BYTES_MAX => {}
             Err(e) => return Err(e),
         }
     }
@@ -127,11 +132,9 @@ fn get_at(place: Place<'_>, name: &XattrName) -> Result<Option<Read>> {
     let Place::Named(dir, file) = place else {
         return Ok(None);
     };
-    let attr = CString::new(name.as_bytes()).map_err(|_| Errno::EINVAL)?;
-    let file = c_name(file)?;
-    Ok(at(|| {
-        growing(|buf| sys::getxattrat(dir, &file, &attr, buf))
-    }))
+    let (attr, file) = (CName::new(name.as_bytes())?, CName::new(file.as_bytes())?);
+    let (attr, file) = (attr.get()?, file.get()?);
+    Ok(at(|| growing(|buf| sys::getxattrat(dir, file, attr, buf))))
 }
 
 /// As [`list`] by directory and name; `None` if that is not possible.
@@ -139,8 +142,9 @@ fn list_at(place: Place<'_>) -> Result<Option<Read>> {
     let Place::Named(dir, file) = place else {
         return Ok(None);
     };
-    let file = c_name(file)?;
-    Ok(at(|| growing(|buf| sys::listxattrat(dir, &file, buf))))
+    let file = CName::new(file.as_bytes())?;
+    let file = file.get()?;
+    Ok(at(|| growing(|buf| sys::listxattrat(dir, file, buf))))
 }
 
 /// The names of all attributes.

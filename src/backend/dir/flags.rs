@@ -4,7 +4,8 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{IFlags, OFlags};
 
-use super::node::{c_name, reopen};
+use super::c_name::CName;
+use super::node::reopen;
 use super::resolve::{Place, open_path, stale};
 use super::tree::DirNode;
 use crate::backend::Result;
@@ -26,7 +27,9 @@ pub(super) fn get(node: &DirNode) -> Result<InodeFlags> {
     }
     node.with_place(|place| {
         let told = match place {
-            Place::Named(dir, name) => sys::inode_xflags(dir, Some(&c_name(name)?)),
+            Place::Named(dir, name) => {
+                sys::inode_xflags(dir, Some(CName::new(name.as_bytes())?.get()?))
+            }
             Place::Held(fd) => sys::inode_xflags(fd, None),
         };
         match told {

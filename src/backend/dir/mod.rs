@@ -28,6 +28,7 @@
 //! is `ESTALE`.
 
 mod attr;
+mod c_name;
 mod create;
 mod fds;
 mod file;
@@ -36,6 +37,7 @@ mod handle;
 mod mounts;
 mod node;
 mod open;
+mod plain;
 mod probe;
 mod relocate;
 mod resolve;

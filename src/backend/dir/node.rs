@@ -9,9 +9,11 @@ use rustix::fs::{FileType as SysType, Mode, OFlags, RawDir, Statx};
 use rustix::io::Errno as Sys;
 
 use super::attr;
+use super::c_name::CName;
 use super::fds;
 use super::file::DirFile;
 use super::flags;
+use super::plain;
 use super::resolve::{self, Place, open_beneath, stale};
 use super::stat;
 use super::tree::{DirNode, Location, Origin};
@@ -84,7 +86,15 @@ impl LayerNode for DirNode {
     }
 
     fn overlay_attr(&self, attr: OverlayAttr) -> Result<Option<Vec<u8>>> {
-        self.xattr(&attr.full_name(self.tree.identity.namespace))
+        let keeps = attr == OverlayAttr::Metacopy && self.keeps_plain();
+        if keeps && plain::is_known(self.tree.id, self.key.ino) {
+            return Ok(None);
+        }
+        let value = self.xattr(&attr.full_name(self.tree.identity.namespace))?;
+        if keeps && value.is_none() {
+            plain::note(self.tree.id, self.key.ino);
+        }
+        Ok(value)
     }
 
     fn flags(&self) -> Result<InodeFlags> {
@@ -94,7 +104,9 @@ impl LayerNode for DirNode {
     fn file_handle(&self) -> Result<Option<FileHandle>> {
         self.with_place(|place| {
             let handle = match place {
-                Place::Named(dir, name) => sys::file_handle(dir, &c_name(name)?),
+                Place::Named(dir, name) => {
+                    sys::file_handle(dir, CName::new(name.as_bytes())?.get()?)
+                }
                 Place::Held(fd) => sys::file_handle(fd, c""),
             };
             Ok(handle?)
@@ -119,6 +131,14 @@ impl LayerNode for DirNode {
 }
 
 impl DirNode {
+    /// Whether it is kept that this file lacks an attribute: a file in a layer in which nothing changes, on the
+    /// filesystem of the layer's root.
+    fn keeps_plain(&self) -> bool {
+        let tree = &self.tree;
+        let stays = tree.writable.is_none() && tree.stable_ids;
+        stays && self.file_type.is_file() && self.key.dev == tree.root_key.dev
+    }
+
     /// Looks a name up; a whiteout by attribute is one if `marks` say so.
     fn find(&self, name: &Name, marks: bool) -> Result<Option<Entry>> {
         let fd = self.dir_fd()?;
@@ -141,7 +161,7 @@ impl DirNode {
         }
         let this = self.arc()?;
         let node = this.child(name, stat::key(&found), meta.file_type);
-        if self.tree.writable.is_some() && matches!(node.location(), Location::At(..)) {
+        if self.tree.writable.is_some() && matches!(*node.look_location(), Location::At(..)) {
             node.repair(&this, name, fd.as_fd())?;
         }
         Ok(Some(Entry::Node(node, meta)))
@@ -302,9 +322,4 @@ pub(super) fn list_fd(fd: BorrowedFd<'_>) -> Result<Vec<RawEntry>> {
         });
     }
     Ok(entries)
-}
-
-/// A name as C wants it.
-pub(super) fn c_name(name: &Name) -> Result<std::ffi::CString> {
-    std::ffi::CString::new(name.as_bytes()).map_err(|_| Errno::EINVAL.into())
 }

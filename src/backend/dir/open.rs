@@ -175,6 +175,7 @@ pub(super) fn lower(options: &DirLayerOptions, path: &Path) -> Result<DirLayer, 
     identity.ino32 = probe::ino32(root.fd.as_fd(), root.fs_type);
     Ok(DirLayer {
         tree: Arc::new(Tree {
+            id: Tree::new_id(),
             root_key: root.key(),
             above,
             mount: stat::mount(&root.found),
@@ -220,6 +221,7 @@ pub(super) fn upper(
     writable.rename_whiteout = probed.rename_whiteout;
     Ok(DirLayer {
         tree: Arc::new(Tree {
+            id: Tree::new_id(),
             root_key: upper.key(),
             above: None,
             mount: stat::mount(&upper.found),

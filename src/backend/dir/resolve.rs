@@ -125,10 +125,15 @@ impl DirNode {
         {
             return Some(fd);
         }
-        match self.location() {
-            Location::Pinned(fd) => Some(fd),
+        self.held_at()
+    }
+
+    /// A descriptor by which its location keeps this node.
+    fn held_at(&self) -> Option<Arc<OwnedFd>> {
+        match &*self.look_location() {
+            Location::Pinned(fd) => Some(fd.clone()),
             Location::Unnamed(file) => Some(file.fd.clone()),
-            _ => None,
+            Location::At(..) | Location::Gone => None,
         }
     }
 
@@ -204,6 +209,14 @@ impl DirNode {
 
     /// Runs `call` with a way to name this node that stays true while it runs.
     pub(super) fn with_place<R>(&self, call: impl FnOnce(Place<'_>) -> Result<R>) -> Result<R> {
+        if self.tree.writable.is_none()
+            && !self.file_type.is_dir()
+            // Where it is never changes.
+            && let Location::At(dir, name) = &*self.look_location()
+        {
+            let fd = dir.dir_fd()?;
+            return call(Place::Named(fd.as_fd(), name));
+        }
         for _ in 0..RETRIES_MAX {
             if let Some(fd) = self.held() {
                 return call(Place::Held(fd.as_fd()));

@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno as Sys;
 
+use super::c_name::CName;
 use super::create::ids;
-use super::node::{c_name, open_for_list};
+use super::node::open_for_list;
 use super::resolve::{Place, open_path, stale, statx_fd};
 use super::stat;
 use super::tree::{DirNode, Tree};
@@ -72,7 +73,7 @@ pub(super) fn chown(
 /// Sets the permission bits, exactly.
 pub(super) fn chmod(place: Place<'_>, mode: u32) -> Result<()> {
     let done = match place {
-        Place::Named(dir, name) => sys::fchmodat2(dir, &c_name(name)?, mode),
+        Place::Named(dir, name) => sys::fchmodat2(dir, CName::new(name.as_bytes())?.get()?, mode),
         Place::Held(fd) => sys::fchmodat2(fd, c"", mode),
     };
     match done {

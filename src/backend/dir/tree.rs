@@ -38,6 +38,8 @@ pub(super) struct Key {
 
 /// One opened layer. Nodes hold it; it holds no node.
 pub(super) struct Tree {
+    /// Of its own within the process.
+    pub(super) id: u64,
     pub(super) path: PathBuf,
     /// The root, open for reading.
     pub(super) root: Arc<OwnedFd>,
@@ -57,6 +59,14 @@ pub(super) struct Tree {
     /// Counts renames, so that who meets a moved ancestor knows to look again.
     pub(super) moves: AtomicU64,
     pub(super) writable: Option<Writable>,
+}
+
+impl Tree {
+    /// A number that no layer of the process has had.
+    pub(super) fn new_id() -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
 }
 
 impl fmt::Debug for Tree {
@@ -303,15 +313,16 @@ impl DirNode {
     }
 
     pub(super) fn location(&self) -> Location {
-        self.location
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.look_location().clone()
+    }
+
+    pub(super) fn look_location(&self) -> RwLockReadGuard<'_, Location> {
+        self.location.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its owner or mode changes: what opening a file without a name may do is not known any more.
     pub(super) fn permissions_change(&self) {
-        if let Location::Unnamed(file) = self.location() {
+        if let Location::Unnamed(file) = &*self.look_location() {
             file.is_permitted.store(false, Ordering::Relaxed);
         }
     }
@@ -325,7 +336,7 @@ impl DirNode {
     }
 
     pub(super) fn is_at(&self, dir: &Arc<DirNode>, name: &Name) -> bool {
-        match &*self.location.read().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.look_location() {
             Location::At(d, n) => Arc::ptr_eq(d, dir) && n == name,
             _ => false,
         }
@@ -377,7 +388,7 @@ impl DirNode {
     pub(super) fn known(&self, name: &Name) -> Option<Arc<DirNode>> {
         let node = lock(&self.children.as_ref()?.map).get(name)?;
         // A directory that was found elsewhere in the meantime is not this name's any more.
-        let here = match &*node.location.read().unwrap_or_else(PoisonError::into_inner) {
+        let here = match &*node.look_location() {
             Location::At(d, n) => std::ptr::eq(Arc::as_ptr(d), self) && n == name,
             _ => false,
         };
