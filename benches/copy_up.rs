@@ -16,11 +16,11 @@
 
 mod stage;
 
-use criterion::{BenchmarkId, Criterion, Throughput};
+use criterion::{Criterion, Throughput};
 use layerstack::backend::memory::MemLayer;
 use layerstack::{Fsync, LayerStack, Overlay, OverlayOptions};
 use stage::pairs::time;
-use stage::{Site, Stage, line, touch, touch_real, write_file};
+use stage::{Lines, Site, Stage, touch, touch_real, write_file};
 
 /// Name and size of the files; the last one is a hole.
 const FILES: [(&str, u64); 5] = [
@@ -41,26 +41,27 @@ fn main() {
 }
 
 fn memory(c: &mut Criterion) {
-    let mut group = c.benchmark_group("copy_up_memory");
+    let mut lines = Lines::new("copy_up_memory");
     for (name, size) in FILES {
         let bytes = if name == "1GiB-sparse" { 0 } else { size };
         let data = vec![7; usize::try_from(bytes).unwrap()];
         let lower = MemLayer::builder().file("file", &data).build().unwrap();
-        group.throughput(Throughput::Bytes(bytes));
-        line(&mut group, "layerstack", name, || {
+        lines.throughput(Throughput::Bytes(bytes));
+        lines.add("layerstack", name, move || {
             let lowers = LayerStack::from_top([lower.clone()]).unwrap();
             let options = OverlayOptions::new().fsync(Fsync::Off);
             let union = Overlay::with_options(&lowers, MemLayer::new(), options).unwrap();
             time(|| touch(&union, "/file"))
         });
-        group.bench_function(BenchmarkId::new("plain", name), |b| b.iter(|| data.clone()));
+        lines.add("plain", name, move || time(|| data.clone()));
     }
-    group.finish();
+    lines.measure(c);
 }
 
 fn directory(c: &mut Criterion, stage: &Stage, place: &str, mut site: Site) {
-    let mut group = c.benchmark_group(format!("copy_up_{place}"));
     let lower = site.lower();
+    let site = &site;
+    let mut lines = Lines::new(format!("copy_up_{place}"));
     for (name, size) in FILES {
         if size > 1 << 20 && place != "ext4" && place != "here" && !stage::all() {
             continue;
@@ -72,13 +73,13 @@ fn directory(c: &mut Criterion, stage: &Stage, place: &str, mut site: Site) {
         } else {
             write_file(&source, size);
         }
-        group.throughput(Throughput::Bytes(size));
-        line(&mut group, "layerstack", name, || {
+        lines.throughput(Throughput::Bytes(size));
+        lines.add("layerstack", name, || {
             site.fresh();
             let union = site.overlay(Fsync::Off);
             time(|| touch(&union, name))
         });
-        line(&mut group, "plain", name, || {
+        lines.add("plain", name, move || {
             site.fresh();
             let to = site.path("plain").join(name);
             time(|| std::fs::copy(&source, &to).unwrap())
@@ -86,7 +87,7 @@ fn directory(c: &mut Criterion, stage: &Stage, place: &str, mut site: Site) {
         let mounts: [(&str, &[&str]); 2] = [("kernel", &[]), ("kernel-volatile", &["volatile"])];
         for (who, options) in mounts {
             if stage.can_mount() {
-                line(&mut group, who, name, || {
+                lines.add(who, name, move || {
                     site.fresh();
                     let mount = site.mount(options);
                     let took = time(|| touch_real(&mount.path().join(name)));
@@ -96,5 +97,5 @@ fn directory(c: &mut Criterion, stage: &Stage, place: &str, mut site: Site) {
             }
         }
     }
-    group.finish();
+    lines.measure(c);
 }

@@ -21,7 +21,7 @@ use std::path::Path;
 use layerstack::{Fsync, OpenOptions, Overlay};
 use stage::fs::Fs;
 use stage::pairs::time;
-use stage::{Site, line, write_file};
+use stage::{Lines, Site, write_file};
 
 /// One part of the exercise, through the library and through a mount.
 struct Part {
@@ -104,24 +104,20 @@ fn main() {
         let count = if stage::all() { 1000 } else { 100 };
         let mut site = stage.site(Fs::Ext4);
         lower(&mut site, count);
-        let mut group = c.benchmark_group(format!("driver_{count}"));
+        let site = &site;
+        let mut lines = Lines::new(format!("driver_{count}"));
         for part in &PARTS {
             let durability: [(&str, Fsync, &[&str]); 2] = [
                 ("", Fsync::Auto, &[]),
                 ("-volatile", Fsync::Volatile, &["volatile"]),
             ];
             for (suffix, fsync, options) in durability {
-                line(
-                    &mut group,
-                    &format!("layerstack{suffix}"),
-                    part.name,
-                    || {
-                        site.fresh();
-                        let union = site.overlay(fsync);
-                        time(|| (part.ours)(&union, count))
-                    },
-                );
-                line(&mut group, &format!("kernel{suffix}"), part.name, || {
+                lines.add(format!("layerstack{suffix}"), part.name, move || {
+                    site.fresh();
+                    let union = site.overlay(fsync);
+                    time(|| (part.ours)(&union, count))
+                });
+                lines.add(format!("kernel{suffix}"), part.name, move || {
                     site.fresh();
                     let mount = site.mount(options);
                     let took = time(|| (part.real)(mount.path(), count));
@@ -130,6 +126,6 @@ fn main() {
                 });
             }
         }
-        group.finish();
+        lines.measure(c);
     });
 }

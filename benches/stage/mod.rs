@@ -21,8 +21,10 @@ pub mod mount;
 pub mod namespace;
 pub mod pairs;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use fs::{Fs, Mounted};
 use layerstack::{
@@ -200,8 +202,18 @@ pub fn write_file(path: &Path, size: u64) {
     file.sync_all().unwrap();
 }
 
+/// How many pairs are to be measured instead of criterion's samples (`BENCH_PAIRS=n`).
+pub fn pairs() -> Option<usize> {
+    let pairs = std::env::var("BENCH_PAIRS").ok()?;
+    Some(pairs.parse().expect("BENCH_PAIRS: a number"))
+}
+
 /// Runs benchmarks of criterion on the stage, with few samples: the large ones take seconds each.
 pub fn with_criterion(f: impl FnOnce(&mut criterion::Criterion, &Stage) + Send) {
+    if pairs().is_some() {
+        println!("| Line | beside | Ratio | 95 % | layerstack | other | pairs |");
+        println!("|---|---|---:|---|---:|---:|---:|");
+    }
     on_stage(|stage| {
         let second = std::time::Duration::from_secs(1);
         let mut c = criterion::Criterion::default()
@@ -214,14 +226,87 @@ pub fn with_criterion(f: impl FnOnce(&mut criterion::Criterion, &Stage) + Send) 
     });
 }
 
-/// Adds a line to a group: `run` prepares what it must and answers how long the rest took.
-pub fn line(
-    group: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>,
-    who: &str,
-    what: impl std::fmt::Display,
-    mut run: impl FnMut() -> std::time::Duration,
-) {
-    group.bench_function(criterion::BenchmarkId::new(who, what), |b| {
-        b.iter_custom(|n| (0..n).map(|_| run()).sum());
-    });
+/// One way to do something: `run` prepares what it must and answers how long the rest took.
+struct Line<'a> {
+    who: String,
+    what: String,
+    throughput: Option<criterion::Throughput>,
+    run: RefCell<Box<dyn FnMut() -> Duration + 'a>>,
+}
+
+/// Lines that are measured together: by criterion, or as ratios of pairs.
+pub struct Lines<'a> {
+    name: String,
+    throughput: Option<criterion::Throughput>,
+    lines: Vec<Line<'a>>,
+}
+
+impl<'a> Lines<'a> {
+    pub fn new(name: impl Into<String>) -> Self {
+        Lines {
+            name: name.into(),
+            throughput: None,
+            lines: Vec::new(),
+        }
+    }
+
+    /// What the lines from here on work on.
+    pub fn throughput(&mut self, throughput: criterion::Throughput) {
+        self.throughput = Some(throughput);
+    }
+
+    /// Adds a line. This crate is called `layerstack`, perhaps with more behind it, and is compared with those
+    /// that have the same behind their names; with the others if none has.
+    pub fn add(
+        &mut self,
+        who: impl Into<String>,
+        what: impl std::fmt::Display,
+        run: impl FnMut() -> Duration + 'a,
+    ) {
+        self.lines.push(Line {
+            who: who.into(),
+            what: what.to_string(),
+            throughput: self.throughput.clone(),
+            run: RefCell::new(Box::new(run)),
+        });
+    }
+
+    /// Measures all lines.
+    pub fn measure(self, c: &mut criterion::Criterion) {
+        if let Some(pairs) = pairs() {
+            return self.print_pairs(pairs);
+        }
+        let mut group = c.benchmark_group(self.name);
+        for line in self.lines {
+            if let Some(throughput) = line.throughput {
+                group.throughput(throughput);
+            }
+            let mut run = line.run.into_inner();
+            group.bench_function(criterion::BenchmarkId::new(line.who, line.what), |b| {
+                b.iter_custom(|n| (0..n).map(|_| run()).sum());
+            });
+        }
+        group.finish();
+    }
+
+    fn print_pairs(&self, pairs: usize) {
+        let is_ours = |line: &&Line<'_>| line.who.starts_with("layerstack");
+        for theirs in self.lines.iter().filter(|line| !is_ours(line)) {
+            let same = |line: &&&Line<'_>| line.what == theirs.what;
+            let ours: Vec<_> = self.lines.iter().filter(is_ours).collect();
+            let alike = |line: &&&Line<'_>| {
+                let suffix = &line.who["layerstack".len()..];
+                !suffix.is_empty() && theirs.who.ends_with(suffix)
+            };
+            let ours = ours.iter().filter(same);
+            let ours = ours.clone().find(alike).or_else(|| ours.clone().next());
+            let Some(ours) = ours else { continue };
+            let mut run = (ours.run.borrow_mut(), theirs.run.borrow_mut());
+            let ratio = pairs::compare(pairs, &mut *run.0, &mut *run.1);
+            println!(
+                "| {}: {} | {} | {ratio} |",
+                self.name, theirs.what, theirs.who
+            );
+        }
+    }
 }
