@@ -53,7 +53,7 @@ impl Server {
         let file_type = FileType::from_mode_bits(mode).ok_or(Errno::EINVAL)?;
         let kind = mknod_kind(file_type, convert::decode_device(rdev))?;
         let mode = mode & 0o7777;
-        self.make(req, parent, raw, &Spec { kind, mode }, umask)
+        self.make(req, parent, raw, &Spec::new(kind, mode), umask)
     }
 
     pub(super) fn make_dir(
@@ -64,10 +64,7 @@ impl Server {
         mode: u32,
         umask: u32,
     ) -> Answer<Made> {
-        let spec = Spec {
-            kind: NewKind::Directory,
-            mode: mode & 0o1777,
-        };
+        let spec = Spec::new(NewKind::Directory, mode & 0o1777);
         self.make(req, parent, raw, &spec, umask)
     }
 
@@ -78,10 +75,10 @@ impl Server {
         raw: &OsStr,
         target: &Path,
     ) -> Answer<Made> {
-        let spec = Spec {
-            kind: NewKind::Symlink(target.as_os_str().as_bytes().to_vec()),
-            mode: 0o777,
-        };
+        let spec = Spec::new(
+            NewKind::Symlink(target.as_os_str().as_bytes().to_vec()),
+            0o777,
+        );
         self.make(req, parent, raw, &spec, 0)
     }
 

@@ -45,10 +45,7 @@ pub(crate) fn mutate_op(core: &Core, run: Run<'_, '_>, op: &Op) -> Res<()> {
     let root = core.root();
     match op {
         Op::CreateDir { path, mode } => {
-            let spec = Spec {
-                kind: NewKind::Directory,
-                mode: *mode,
-            };
+            let spec = Spec::new(NewKind::Directory, *mode);
             core.create(run, root, path, &spec)
         }
         Op::Symlink { target, path } => core.symlink(run, root, target, path),
@@ -59,10 +56,7 @@ pub(crate) fn mutate_op(core: &Core, run: Run<'_, '_>, op: &Op) -> Res<()> {
             mode,
             rdev,
         } => {
-            let spec = Spec {
-                kind: mknod_kind(*file_type, *rdev)?,
-                mode: *mode,
-            };
+            let spec = Spec::new(mknod_kind(*file_type, *rdev)?, *mode);
             core.create(run, root, path, &spec)
         }
         Op::RemoveFile { path } => core.remove_file(run, root, path),

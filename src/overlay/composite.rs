@@ -38,10 +38,7 @@ pub(crate) fn create_dir_all(core: &Core, base: &Arc<Inode>, path: &Path, mode: 
         };
         at = match descend(core, &at, step) {
             Err(e) if e.errno == Errno::ENOENT && matches!(component, Component::Name(_)) => {
-                let spec = Spec {
-                    kind: NewKind::Directory,
-                    mode,
-                };
+                let spec = Spec::new(NewKind::Directory, mode);
                 match core.create(Run::Apply, &at, step, &spec) {
                     // Another thread was faster, or it is a dangling symlink.
                     Err(e) if e.errno == Errno::EEXIST => {

@@ -46,6 +46,21 @@ pub(crate) struct Spec {
     pub(crate) kind: NewKind,
     /// Before umask or default access list.
     pub(crate) mode: u32,
+    /// The one who makes it opens it.
+    pub(crate) opens: bool,
+}
+
+impl Spec {
+    pub(crate) fn new(kind: NewKind, mode: u32) -> Self {
+        let opens = false;
+        Spec { kind, mode, opens }
+    }
+
+    /// A file that is made to be opened.
+    pub(crate) fn opened(mode: u32) -> Self {
+        let (kind, opens) = (NewKind::File, true);
+        Spec { kind, mode, opens }
+    }
 }
 
 /// Node, attributes and attributes to be born with.
@@ -137,7 +152,9 @@ impl Build<'_> {
         let temp = self.temp()?;
         let file_type = spec.kind.file_type();
         let object = self.object(LayerId::Upper, path_of(dir, name), None);
+        let unnamed = file_type.is_file() && spec.opens;
         let facts = create::Facts {
+            unnamed: unnamed && self.core.upper()?.capabilities().tmpfile,
             place: Place {
                 dir: upper_dir,
                 name: name.clone(),
@@ -195,13 +212,7 @@ impl Build<'_> {
         if !self.core.upper()?.capabilities().tmpfile {
             return Err(Fail::rule(Errno::EOPNOTSUPP, "R119"));
         }
-        let (node, xattrs) = self.core.born(
-            dir,
-            &Spec {
-                kind: NewKind::File,
-                mode,
-            },
-        )?;
+        let (node, xattrs) = self.core.born(dir, &Spec::new(NewKind::File, mode))?;
         let upper_dir = self.upper(dir, Data::Attributes)?;
         let object = self.object(LayerId::Upper, "(unnamed)".into(), None);
         let first = Step::Tmpfile {

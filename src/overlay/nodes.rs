@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::backend::{NewKind, SyncScope, XattrMode};
+use crate::backend::{SyncScope, XattrMode};
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::{InodeFlags, Metadata};
@@ -99,12 +99,10 @@ impl Core {
         name: &Name,
         options: &OpenOptions,
     ) -> Res<File> {
-        let spec = Spec {
-            kind: NewKind::File,
-            mode: options.mode,
-        };
-        let inode = self.create_in(dir, name, &spec)?;
-        File::open(self.clone(), inode, &at_offsets(options), None)
+        let (spec, options) = (Spec::opened(options.mode), at_offsets(options));
+        let build = |b: &mut Build<'_>| b.create(&self.free_name(dir, name)?, &spec);
+        let (inode, done) = self.mutate_to_open(Some(access(&options)), build)?;
+        File::open(self.clone(), inode, &options, done.opened)
     }
 
     /// `truncate(2)` of a file in use.

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::backend::NewKind;
 use crate::errno::Errno;
 use crate::op::OpenOptions;
 use crate::overlay::build::Build;
@@ -185,10 +184,7 @@ impl Core {
             name,
             found,
         };
-        let spec = Spec {
-            kind: NewKind::File,
-            mode: options.mode,
-        };
+        let spec = Spec::opened(options.mode);
         Ok(Found::New(b.create(&target, &spec)?))
     }
 }

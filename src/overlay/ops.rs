@@ -100,10 +100,7 @@ impl Core {
         if target.contains(&0) {
             return Err(Errno::EINVAL.into());
         }
-        let spec = Spec {
-            kind: NewKind::Symlink(target.to_vec()),
-            mode: 0o777,
-        };
+        let spec = Spec::new(NewKind::Symlink(target.to_vec()), 0o777);
         self.create(run, base, path, &spec)
     }
 

@@ -179,10 +179,7 @@ macro_rules! operations {
             /// removed shows through.
             pub fn create_dir(&self, path: impl AsRef<Path>, mode: u32) -> Result<()> {
                 let path = path.as_ref();
-                let spec = Spec {
-                    kind: NewKind::Directory,
-                    mode,
-                };
+                let spec = Spec::new(NewKind::Directory, mode);
                 self.core
                     .create(Run::Apply, self.base(), path, &spec)
                     .map_err(failed("create_dir", path))
@@ -239,7 +236,7 @@ macro_rules! operations {
                 let path = path.as_ref();
                 mknod_kind(file_type, rdev)
                     .and_then(|kind| {
-                        let spec = Spec { kind, mode };
+                        let spec = Spec::new(kind, mode);
                         self.core.create(Run::Apply, self.base(), path, &spec)
                     })
                     .map_err(failed("mknod", path))

@@ -58,6 +58,9 @@ pub(crate) fn may_make(caller: Option<&Credentials>, kind: &NewKind) -> Result<(
 pub(crate) struct Facts {
     pub(crate) place: Place,
     pub(crate) node: NewNode,
+    /// It is a file to be opened, and the upper has files without names: made as one, and given its name once it is
+    /// complete, it need not be opened by it.
+    pub(crate) unnamed: bool,
     /// Attributes that the object is born with (access lists).
     pub(crate) xattrs: Vec<(XattrName, Vec<u8>)>,
     /// The upper has a whiteout at the name.
@@ -82,6 +85,13 @@ pub(crate) fn is_opaque(f: &Facts) -> bool {
 pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts) -> usize {
     let is_dir = f.node.kind.file_type().is_dir();
     let opaque = is_opaque(f);
+    if f.unnamed && !f.over_whiteout {
+        let (dir, node) = (f.work, f.node.clone());
+        plan.push(Role::Stage, Step::Tmpfile { dir, node, object });
+        plan_xattrs(plan, object, f);
+        let to = f.place.clone();
+        return plan.push(Role::Commit, Step::Link { object, to });
+    }
     if !f.over_whiteout && f.xattrs.is_empty() && !opaque {
         let step = Step::Create {
             at: f.place.clone(),
@@ -102,15 +112,7 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts) -> usize {
             object,
         },
     );
-    for (name, value) in &f.xattrs {
-        let step = Step::SetXattr {
-            object,
-            name: name.clone(),
-            value: Some(value.clone()),
-            mode: XattrMode::Set,
-        };
-        plan.push(Role::Stage, step);
-    }
+    plan_xattrs(plan, object, f);
     if opaque {
         let role = if f.over_whiteout {
             Role::Stage
@@ -151,6 +153,18 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts) -> usize {
         );
     }
     commit
+}
+
+fn plan_xattrs(plan: &mut Plan, object: Obj, f: &Facts) {
+    for (name, value) in &f.xattrs {
+        let step = Step::SetXattr {
+            object,
+            name: name.clone(),
+            value: Some(value.clone()),
+            mode: XattrMode::Set,
+        };
+        plan.push(Role::Stage, step);
+    }
 }
 
 /// What a further name needs to know.
@@ -213,6 +227,7 @@ mod tests {
                 uid: None,
                 gid: None,
             },
+            unnamed: false,
             xattrs: Vec::new(),
             over_whiteout: false,
             parent_merged: true,
@@ -232,6 +247,8 @@ mod tests {
                 Step::Create { .. } => "create".to_owned(),
                 Step::Remove { .. } => "remove".to_owned(),
                 Step::SetXattr { .. } => "xattr".to_owned(),
+                Step::Tmpfile { .. } => "unnamed".to_owned(),
+                Step::Link { .. } => "link".to_owned(),
                 _ => "other".to_owned(),
             })
             .collect()
@@ -245,6 +262,23 @@ mod tests {
             ["create"],
             "R088: no opaque by default"
         );
+    }
+
+    #[test]
+    fn r114_a_file_to_be_opened_gets_its_name_last() {
+        let with = |change: fn(&mut Facts)| {
+            planned(NewKind::File, |f| {
+                f.unnamed = true;
+                change(f);
+            })
+        };
+        assert_eq!(with(|_| {}), ["unnamed", "link"]);
+        let list = || (XattrName::new("user.a").unwrap(), Vec::new());
+        assert_eq!(
+            with(|f| f.xattrs = vec![list()]),
+            ["unnamed", "xattr", "link"]
+        );
+        assert_eq!(with(|f| f.over_whiteout = true), ["stage", "Replace"]);
     }
 
     #[test]
