@@ -164,7 +164,6 @@ fn walk(c: &mut Criterion, stage: &Stage) {
 
 /// Renaming a lower file, and a directory in place of a whiteout, which is opaque.
 fn change(c: &mut Criterion, stage: &Stage) {
-    let mut lines = Lines::new("change_ext4");
     let mut site = stage.site(Fs::Ext4);
     let lower = site.lower();
     std::fs::create_dir(lower.join("dir")).unwrap();
@@ -177,6 +176,7 @@ fn change(c: &mut Criterion, stage: &Stage) {
         site.fresh();
         site.mount(&["volatile"])
     };
+    let mut lines = Lines::new("change_ext4");
     lines.add("layerstack", "rename", || {
         let union = ours();
         time(|| union.rename("/file", "/other").unwrap())

@@ -7,12 +7,20 @@
     reason = "a test may fail by panicking"
 )]
 
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses its part of it"
+)]
+#[path = "support/child.rs"]
+mod child;
+
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use layerstack::backend::AllocateMode;
 use layerstack::backend::memory::MemLayer;
 use layerstack::{
-    Errno, FileType, LayerStack, OpenOptions, Overlay, RenameFlags, SetAttr, XattrName,
+    DirLayer, Errno, FileType, LayerStack, OpenOptions, Overlay, RenameFlags, SetAttr, XattrName,
 };
 
 fn overlay() -> Overlay {
@@ -191,4 +199,50 @@ fn planning_several_attributes_counts_the_copy_up_once() {
     let meta = overlay.metadata("/d/f").unwrap();
     assert_eq!((meta.mode, meta.uid), (0o600, 1));
     assert_eq!(overlay.plan(&op).unwrap().cost().data_bytes, 0);
+}
+
+/// As POSIX wants it: who makes a file may write to it, whatever mode it gets; with and without a whiteout at the
+/// name. Programs make files of mode 0444 so.
+#[test]
+fn a_new_file_is_open_as_asked_whatever_its_mode() {
+    if !child::as_nobody("a_new_file_is_open_as_asked_whatever_its_mode") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["lower", "upper", "work"] {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let modes = [0o600, 0o444, 0o200, 0];
+    for mode in modes {
+        std::fs::write(dir.path().join(format!("lower/old{mode:o}")), "old").unwrap();
+    }
+    let lower = DirLayer::open_lower(dir.path().join("lower")).unwrap();
+    let (upper, work) = (dir.path().join("upper"), dir.path().join("work"));
+    let upper = DirLayer::open_upper(&upper, &work).unwrap();
+    let overlay = Overlay::new(&LayerStack::from_top([lower]).unwrap(), upper).unwrap();
+    for mode in modes {
+        for name in ["new", "old"] {
+            let path = format!("/{name}{mode:o}");
+            if name == "old" {
+                overlay.remove_file(&path).unwrap();
+            }
+            let options = OpenOptions::new().read(true).write(true).create_new(true);
+            let mut file = overlay.open(&path, &options.mode(mode)).unwrap();
+            file.write_all(b"data").unwrap();
+            file.rewind().unwrap();
+            let mut text = String::new();
+            file.read_to_string(&mut text).unwrap();
+            let meta = overlay.metadata(&path).unwrap();
+            assert_eq!(
+                (text.as_str(), meta.mode, meta.nlink),
+                ("data", mode, 1),
+                "{path}"
+            );
+            let again = overlay.open(&path, &OpenOptions::new().write(true));
+            assert_eq!(again.is_ok(), mode & 0o200 != 0, "{path}");
+        }
+    }
+    let left = work.join("work").read_dir().unwrap();
+    let left: Vec<_> = left.map(|e| e.unwrap().file_name()).collect();
+    assert!(left.iter().all(|n| n == "#layerstack-whiteout"), "{left:?}");
 }

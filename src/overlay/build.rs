@@ -75,6 +75,8 @@ pub(crate) struct Build<'a> {
     pub(crate) unstorable: Errno,
     /// The plan has no commit: what is to be said once its steps are done.
     pub(crate) refusal: Option<Fail>,
+    /// The file that is made for who opens it, as its maker may, whatever its mode says.
+    pub(crate) made: Option<Obj>,
     staged: &'a [Staged],
     /// If data must be staged first, the plan is made once more afterwards.
     pub(crate) is_redone: bool,
@@ -99,6 +101,7 @@ impl<'a> Build<'a> {
             segments: Vec::new(),
             unstorable: Errno::EIO,
             refusal: None,
+            made: None,
             staged,
             is_redone: false,
             uppers: HashMap::new(),
@@ -516,6 +519,7 @@ impl<'a> Build<'a> {
             segments: self.segments,
             unstorable: self.unstorable,
             refusal: self.refusal,
+            made: self.made,
         }
     }
 
@@ -548,4 +552,5 @@ pub(crate) struct Prepared {
     pub(crate) segments: Vec<Segment>,
     pub(crate) unstorable: Errno,
     pub(crate) refusal: Option<Fail>,
+    pub(crate) made: Option<Obj>,
 }

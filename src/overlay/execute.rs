@@ -140,6 +140,7 @@ impl Core {
             unstorable: Errno::EIO,
             temps: Vec::new(),
             access: None,
+            made: None,
             opened: None,
         };
         for planned in &plan.steps {
@@ -210,12 +211,13 @@ impl Core {
             segments,
             unstorable,
             refusal,
+            made,
         } = prepared;
         let mut effects = effects;
         effects.sort_by_key(|(at, _)| *at);
         let mut effects = effects.into_iter().peekable();
         let mut run = Run::new(self, &plan, bound, unstorable)?;
-        run.access = access;
+        (run.access, run.made) = (access, made);
         let mut progress = Progress::default();
         let mut failed = None;
         for (i, planned) in plan.steps.iter().enumerate() {
@@ -339,6 +341,8 @@ pub(super) struct Run<'a> {
     pub(super) temps: Vec<Temp>,
     /// A file that gets its first name is to be opened so, if that is easier before.
     access: Option<Access>,
+    /// See [`Build::made`].
+    made: Option<Obj>,
     opened: Option<Opened>,
 }
 
@@ -370,6 +374,7 @@ impl<'a> Run<'a> {
             unstorable,
             temps: Vec::new(),
             access: None,
+            made: None,
             opened: None,
         })
     }
@@ -518,7 +523,10 @@ impl<'a> Run<'a> {
     fn open_unnamed(&mut self, upper: &dyn UpperBackend, object: Obj) -> Res<()> {
         if let (Some(access), None) = (self.access, &self.opened) {
             let node = self.node(object)?.clone();
-            let file = upper.open_unnamed(&node, access).ok().flatten();
+            let file = match self.made == Some(object) {
+                true => node.open(access).ok(),
+                false => upper.open_unnamed(&node, access).ok().flatten(),
+            };
             self.opened = file.map(|file| Opened { node, file });
         }
         Ok(())

@@ -152,9 +152,10 @@ impl Build<'_> {
         let temp = self.temp()?;
         let file_type = spec.kind.file_type();
         let object = self.object(LayerId::Upper, path_of(dir, name), None);
-        let unnamed = file_type.is_file() && spec.opens;
+        let unnamed = spec.opens && self.core.upper()?.capabilities().tmpfile;
+        self.made = unnamed.then_some(object);
         let facts = create::Facts {
-            unnamed: unnamed && self.core.upper()?.capabilities().tmpfile,
+            unnamed,
             place: Place {
                 dir: upper_dir,
                 name: name.clone(),

@@ -18,7 +18,8 @@ impl Run<'_> {
                 self.remember(at, RemoveKind::NonDirectory, None);
             }
             Step::Link { object, to } => {
-                self.remember(to, RemoveKind::NonDirectory, Some(*object));
+                let link_of = (!self.makes(*object)).then_some(*object);
+                self.remember(to, RemoveKind::NonDirectory, link_of);
             }
             Step::Rename {
                 how: RenameHow::Exchange,
@@ -29,6 +30,13 @@ impl Run<'_> {
             }
             _ => {}
         }
+    }
+
+    /// The plan itself makes the object, so nobody else holds it.
+    fn makes(&self, object: Obj) -> bool {
+        let is_it =
+            |step: &Step| matches!(step, Step::Tmpfile { object: made, .. } if *made == object);
+        self.plan.steps.iter().any(|planned| is_it(&planned.step))
     }
 
     /// Notes a name in the work directory, to be removed if the plan fails.

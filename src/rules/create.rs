@@ -85,12 +85,21 @@ pub(crate) fn is_opaque(f: &Facts) -> bool {
 pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts) -> usize {
     let is_dir = f.node.kind.file_type().is_dir();
     let opaque = is_opaque(f);
-    if f.unnamed && !f.over_whiteout {
+    if f.unnamed {
         let (dir, node) = (f.work, f.node.clone());
         plan.push(Role::Stage, Step::Tmpfile { dir, node, object });
         plan_xattrs(plan, object, f);
-        let to = f.place.clone();
-        return plan.push(Role::Commit, Step::Link { object, to });
+        let temp = Place {
+            dir: f.work,
+            name: f.temp.clone(),
+        };
+        let facts = LinkFacts {
+            place: f.place.clone(),
+            over_whiteout: f.over_whiteout,
+            temp,
+            kept: false,
+        };
+        return plan_link(plan, object, facts).0;
     }
     if !f.over_whiteout && f.xattrs.is_empty() && !opaque {
         let step = Step::Create {
@@ -266,19 +275,15 @@ mod tests {
 
     #[test]
     fn r114_a_file_to_be_opened_gets_its_name_last() {
-        let with = |change: fn(&mut Facts)| {
+        let with = |over_whiteout, xattrs| {
             planned(NewKind::File, |f| {
-                f.unnamed = true;
-                change(f);
+                (f.unnamed, f.over_whiteout, f.xattrs) = (true, over_whiteout, xattrs);
             })
         };
-        assert_eq!(with(|_| {}), ["unnamed", "link"]);
-        let list = || (XattrName::new("user.a").unwrap(), Vec::new());
-        assert_eq!(
-            with(|f| f.xattrs = vec![list()]),
-            ["unnamed", "xattr", "link"]
-        );
-        assert_eq!(with(|f| f.over_whiteout = true), ["stage", "Replace"]);
+        let lists = vec![(XattrName::new("user.a").unwrap(), Vec::new())];
+        assert_eq!(with(false, Vec::new()), ["unnamed", "link"]);
+        assert_eq!(with(false, lists), ["unnamed", "xattr", "link"]);
+        assert_eq!(with(true, Vec::new()), ["unnamed", "link", "Replace"]);
     }
 
     #[test]
