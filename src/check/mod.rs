@@ -206,6 +206,7 @@ impl Check {
         Walker::new(&cx, &mut out, &mut seen, options).run();
         again::Again::new(&cx, &mut out, &seen).run();
         index.judge(&cx, &mut out, &seen);
+        out.hold_marks_back();
         let stack = cx.upper.map(|upper| (cx.mounted, upper));
         Report::new(out, &seen, stack)
     }

@@ -400,12 +400,8 @@ impl Walker<'_> {
                 return false;
             }
         };
-        let recorded = origin.map_or(hints::Recorded::Absent, |value| compare(value, &right));
-        if let Some(kind) = hints::file(recorded) {
-            let attr = OverlayAttr::Origin;
-            let fix = FixBuilder::with(&path, object.node, attr, Some(&right));
-            self.out
-                .add(Found::new(kind, LayerId::Upper, &path).keeps(fix));
+        if self.metacopy_origin(object, origin, &right, index_ino) {
+            shown = Shown::Nothing;
         }
         let lower = LowerObject {
             key: ObjectKey {
@@ -421,6 +417,44 @@ impl Walker<'_> {
         let shares = shown == Shown::Nothing
             || self.shares(object, &lower, index_ino, Some(data), origin.is_some());
         shares && origin.is_some()
+    }
+
+    /// Judges the recorded origin of a metadata-only copy; `right` is the lower file that it leads to. True if
+    /// a mount refuses it: with an index both must be one (rule R271).
+    fn metacopy_origin(
+        &mut self,
+        object: &Object<'_>,
+        origin: Option<&[u8]>,
+        right: &[u8],
+        index_ino: Option<u64>,
+    ) -> bool {
+        let Some(value) = origin else { return false };
+        let recorded = compare(value, right);
+        let wanted = object.meta.file_type;
+        let known = || self.cx.recorded(value, wanted).0 == hints::Recorded::Right;
+        let refused = self.cx.features.index && recorded == hints::Recorded::Another && known();
+        let kind = match refused {
+            true => Some(FindingKind::MetacopyMismatch),
+            false => hints::file(recorded),
+        };
+        let Some(kind) = kind else { return false };
+        let path = self.path_of(object.name);
+        let found = Found::new(kind, LayerId::Upper, &path);
+        let fix = FixBuilder::with(&path, object.node, OverlayAttr::Origin, Some(right));
+        // Without an absolute redirect each name leads to another file, and no origin is right for all.
+        let redirect = object.node.overlay_attr(OverlayAttr::Redirect);
+        let redirect = redirect.ok().flatten().unwrap_or_default();
+        let absolute = redirect::parse(&redirect).is_ok_and(|r| r.absolute);
+        let one = object.meta.nlink == 1 || absolute;
+        self.out.add(match refused {
+            _ if index_ino == Some(object.meta.ino) => {
+                found.no_remedy("the index says what its origin is")
+            }
+            _ if !one => found.no_remedy("its names may lead to different files"),
+            true => found.chooses("its data are those of the lower file that is found", fix),
+            false => found.keeps(fix),
+        });
+        refused
     }
 
     fn upper_origin(

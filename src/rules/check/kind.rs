@@ -88,6 +88,8 @@ kinds! {
         "The mark of a metadata-only copy is malformed: every lookup fails.";
     MetacopyWithoutData "metacopy-without-data" Error Some("R173"),
         "A metadata-only copy has no data below: every lookup fails, or where data-only layers should have them every opening.";
+    MetacopyMismatch "metacopy-mismatch" Error Some("R271"),
+        "A metadata-only copy leads to another file than it records as origin: with an index every lookup fails.";
     MetacopyRefused "metacopy-refused" Warning Some("R177"),
         "Metadata-only copies are not understood with these options: every lookup is refused.";
     ImpureMissing "impure-missing" Note Some("R234"),
@@ -219,6 +221,29 @@ impl FindingKind {
         )
     }
 
+    /// True for what makes lookups of a name fail, always or after another name was looked up.
+    pub(crate) const fn fails_lookups(self) -> bool {
+        matches!(
+            self,
+            FindingKind::RedirectMalformed
+                | FindingKind::RedirectOutOfBounds
+                | FindingKind::RedirectDuplicate
+                | FindingKind::RedirectUncovered
+                | FindingKind::RedirectRefused
+                | FindingKind::MetacopyMalformed
+                | FindingKind::MetacopyWithoutData
+                | FindingKind::MetacopyMismatch
+                | FindingKind::MetacopyRefused
+                | FindingKind::OriginDuplicate
+                | FindingKind::OriginUncovered
+                | FindingKind::IndexOfOtherType
+                | FindingKind::IndexElsewhere
+                | FindingKind::Unreadable
+                | FindingKind::LayerInside
+                | FindingKind::MountPoint
+        )
+    }
+
     /// True for what tells that a lower was modified after the upper was made over it.
     #[must_use]
     pub const fn is_lower_modified(self) -> bool {
@@ -227,6 +252,7 @@ impl FindingKind {
             FindingKind::OriginStale
                 | FindingKind::OriginOfOtherType
                 | FindingKind::OriginMismatch
+                | FindingKind::MetacopyMismatch
                 | FindingKind::RootOriginMismatch
                 | FindingKind::IndexStale
                 | FindingKind::SealBroken
