@@ -441,16 +441,12 @@ impl Walker<'_> {
         let path = self.path_of(object.name);
         let found = Found::new(kind, LayerId::Upper, &path);
         let fix = FixBuilder::with(&path, object.node, OverlayAttr::Origin, Some(right));
-        // Without an absolute redirect each name leads to another file, and no origin is right for all.
-        let redirect = object.node.overlay_attr(OverlayAttr::Redirect);
-        let redirect = redirect.ok().flatten().unwrap_or_default();
-        let absolute = redirect::parse(&redirect).is_ok_and(|r| r.absolute);
-        let one = object.meta.nlink == 1 || absolute;
+        let one = leads_to_one(object.node, object.meta.nlink);
         self.out.add(match refused {
             _ if index_ino == Some(object.meta.ino) => {
                 found.no_remedy("the index says what its origin is")
             }
-            _ if !one => found.no_remedy("its names may lead to different files"),
+            _ if !one => found.no_remedy(LEADS_APART),
             true => found.chooses("its data are those of the lower file that is found", fix),
             false => found.keeps(fix),
         });
@@ -536,4 +532,14 @@ impl Walker<'_> {
 
 fn told(value: &[u8]) -> String {
     format!("it is \"{}\"", crate::display_bytes(value))
+}
+
+/// Why a metadata-only copy with several names cannot be put right.
+pub(super) const LEADS_APART: &str = "its names may lead to different files";
+
+/// True if all names of a metadata-only copy lead to one lower file: without an absolute redirect each
+/// leads to that of its own name.
+pub(super) fn leads_to_one(node: &NodeRef, nlink: u64) -> bool {
+    let redirect = || node.overlay_attr(OverlayAttr::Redirect).ok().flatten();
+    nlink == 1 || redirect().is_some_and(|v| redirect::parse(&v).is_ok_and(|r| r.absolute))
 }

@@ -5,6 +5,7 @@ use layerstack::check::{Consent, FindingKind};
 use layerstack::testing::spec::Piece;
 use layerstack::testing::{LayerSpec, NodeSpec};
 
+use crate::hints::{ORIGIN, get, set};
 use crate::scene::{Disk, Memory, heals, heals_plain, lines, on_disk};
 
 fn lower() -> LayerSpec {
@@ -346,5 +347,20 @@ fn names_of_one_metadata_only_copy_may_lead_to_one_file() {
             let read = |name: &str| std::fs::read(at.join(name)).unwrap();
             assert_eq!([read("more"), read("other")], [b"lower", b"lower"]);
         });
+    });
+}
+
+/// Copying the data to which one name leads would change those that the other shows.
+#[test]
+fn a_second_copy_whose_names_lead_apart_keeps_its_data_below() {
+    misplaced(METACOPY, |disk| {
+        let first = disk.upper.join("a");
+        std::fs::write(&first, "five.").unwrap();
+        set(&first, ORIGIN, &get(&disk.upper.join("other"), ORIGIN));
+        std::fs::hard_link(disk.upper.join("other"), disk.upper.join("g")).unwrap();
+        let report = disk.checker().run();
+        let found = ["origin-duplicate upper:/g", "origin-mismatch upper:/other"];
+        assert_eq!(lines(&report), found);
+        assert!(report.repair(Consent::Choose).is_empty());
     });
 }
