@@ -290,30 +290,35 @@ struct Unsettled {
 }
 
 impl Unsettled {
-    fn of(report: &Report) -> Self {
+    fn of(disk: &Disk, report: &Report) -> Self {
+        use FindingKind as K;
         let mut all = Unsettled::default();
+        let mut failing = BTreeSet::new();
         for f in report.findings() {
-            let refused = [FindingKind::MetacopyRefused, FindingKind::RedirectRefused];
-            if f.severity < Severity::Error && !refused.contains(&f.kind) {
+            let refused = [K::MetacopyRefused, K::RedirectRefused].contains(&f.kind);
+            if f.severity < Severity::Error && !refused {
                 continue;
             }
-            let in_tree = f.layer != Some(LayerId::Work);
-            all.anywhere |= !in_tree;
-            let paths = [Some(&f.path), f.other.as_ref()].into_iter().flatten();
-            for path in paths.filter(|_| in_tree) {
-                all.short.extend(path.parent().map(Path::to_path_buf));
-                use FindingKind as K;
-                if matches!(
-                    f.kind,
-                    K::RedirectDuplicate
-                        | K::RedirectUncovered
-                        | K::OriginDuplicate
-                        | K::OriginUncovered
-                ) {
-                    all.either.insert(path.clone());
-                }
+            if f.layer == Some(LayerId::Work) {
+                all.anywhere = true;
+                continue;
+            }
+            let paths = [Some(&f.path), f.other.as_ref()];
+            failing.extend(paths.into_iter().flatten().cloned());
+            let either = [
+                K::RedirectDuplicate,
+                K::RedirectUncovered,
+                K::OriginDuplicate,
+                K::OriginUncovered,
+            ];
+            if either.contains(&f.kind) {
+                all.either.extend(paths.into_iter().flatten().cloned());
             }
         }
+        all.either = with_other_names(disk, &all.either);
+        let failing = with_other_names(disk, &failing);
+        let parents = failing.iter().filter_map(|path| path.parent());
+        all.short = parents.map(Path::to_path_buf).collect();
         all
     }
 
@@ -344,7 +349,7 @@ fn keep(disk: &Disk, log: &[String]) {
     let _ = disk.kernels_view();
     let before = disk.kernels_view();
     let found = disk.looker().run();
-    let unsettled = Unsettled::of(&found);
+    let unsettled = Unsettled::of(disk, &found);
     for _ in 0..6 {
         let report = disk.checker().run();
         let repair = report.repair(Consent::Keep);
