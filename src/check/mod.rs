@@ -193,8 +193,8 @@ impl Check {
                 return Report::new(out, &seen, None);
             }
         };
-        if let Err(e) = cx.find_work(self.work.as_ref()) {
-            let found = Found::new(FindingKind::Unreadable, LayerId::Work, "/");
+        if let Err((path, e)) = cx.find_work(self.work.as_ref()) {
+            let found = Found::new(FindingKind::Unreadable, LayerId::Work, path);
             out.add(found.detail(e.to_string()));
         }
         work::staging(&cx, &mut out);

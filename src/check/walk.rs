@@ -411,7 +411,12 @@ impl<'a> Walker<'a> {
                 _ => *shown = Shown::Upper.min(*shown),
             }
         }
-        self.directory_origin(here, object, (lower.is_some(), recorded), &right);
+        // An entry of the index for it must record the same.
+        let indexed = value
+            .as_ref()
+            .is_some_and(|v| self.seen.index_inodes.contains_key(v));
+        let facts = (lower.is_some(), indexed, recorded);
+        self.directory_origin(here, object, facts, &right);
         match (lower, value) {
             (Some(_), Some(_)) => Copies::Held,
             // Its remedy stores the mark too.
@@ -426,7 +431,7 @@ impl<'a> Walker<'a> {
         &mut self,
         here: &Here<'_>,
         object: &Object<'_>,
-        (merged, recorded): (bool, hints::Recorded),
+        (merged, indexed, recorded): (bool, bool, hints::Recorded),
         right: &[u8],
     ) {
         let kind = hints::directory(merged, recorded);
@@ -446,6 +451,7 @@ impl<'a> Walker<'a> {
         let verifies = self.cx.features.nfs_export;
         self.out.add(match kind {
             FindingKind::OriginMissing => found.keeps(fix.build()),
+            _ if indexed && !merged => found.no_remedy("the index says what its origin is"),
             _ if merged && verifies => found.chooses("the two directories merge", fix.build()),
             _ => found.keeps(fix.build()),
         });

@@ -145,6 +145,27 @@ fn an_origin_of_another_type() {
     });
 }
 
+/// Its copy is all that is left. Whiteouts in it stay unlisted.
+#[test]
+fn a_lower_directory_that_was_removed() {
+    copied_up(|disk| {
+        disk.kernel(|at| fs::remove_file(at.join("d/other")).unwrap());
+        fs::remove_dir_all(disk.lowers[0].join("d")).unwrap();
+        let found = [
+            "impure-superfluous upper:/",
+            "impure-superfluous upper:/d",
+            "impure-superfluous upper:/d/sub",
+            "origin-stale upper:/d",
+            "origin-stale upper:/d/f",
+            "origin-stale upper:/d/sub",
+            "origin-stale upper:/d/sub/x",
+            "whiteout-redundant upper:/d/other",
+        ];
+        disk.heals(&found, &[]);
+        assert_eq!(get(&disk.upper.join("d"), ORIGIN), b"");
+    });
+}
+
 #[test]
 fn a_lower_directory_that_was_replaced() {
     copied_up(|disk| {

@@ -102,3 +102,22 @@ fn a_very_deep_leftover_has_no_plan() {
     assert!(report.repair(Consent::Choose).is_empty());
     assert!(memory.upper.upper().is_some());
 }
+
+/// The kernel removes what is there instead of the staging directory, and refuses what is there instead of
+/// the index if it is to have one.
+#[test]
+fn directories_may_be_something_else() {
+    on_disk(&[], &[LayerSpec::new()], &LayerSpec::new(), |disk| {
+        std::os::unix::fs::symlink("/etc", disk.work.join("work")).unwrap();
+        fs::write(disk.work.join("index"), "").unwrap();
+        let report = disk.looker().run();
+        assert_eq!(lines(&report), ["work-leftover work:/work"]);
+        disk.kernel(|at| fs::write(at.join("f"), "").unwrap());
+        assert_eq!(lines(&disk.looker().run()), [] as [&str; 0]);
+        disk.options = vec!["index=on".into()];
+        for report in [disk.looker().run(), disk.checker().run()] {
+            assert_eq!(lines(&report), ["unreadable work:/index"], "{report}");
+        }
+        assert!(disk.is_refused());
+    });
+}
