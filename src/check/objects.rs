@@ -312,8 +312,15 @@ impl Walker<'_> {
         match held {
             true => Copies::Held,
             false if upper && self.seen.without_origin.contains(&object.meta.ino) => Copies::Coming,
+            // As the kernel leaves it where it has no handles.
+            false if origin.is_some_and(|value| self.is_unknown(value, object)) => Copies::Coming,
             false => Copies::None,
         }
+    }
+
+    /// True if it cannot be told what this origin of an upper object names.
+    fn is_unknown(&self, value: &[u8], object: &Object<'_>) -> bool {
+        self.cx.recorded(value, object.meta.file_type).0 == hints::Recorded::Unknown
     }
 
     /// Counts the names that show a lower object which the index has an entry for.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::context::Context;
 use super::finding::{Findings, Fix, Found};
 use super::fix::FixBuilder;
-use crate::backend::{BackendError, Entry, NodeRef, RawEntry, RemoveKind};
+use crate::backend::{BackendError, Entry, NodeRef, RawEntry, RemoveKind, Result};
+use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::path::{Name, join};
 use crate::rules::check::kind::FindingKind;
@@ -29,6 +30,18 @@ pub(super) fn staging(cx: &Context, out: &mut Findings) {
         out.add(found.no_remedy("opening the upper for writing makes a directory of it"));
     }
     let Some(staging) = &cx.staging else { return };
+    let closed = match is_closed(staging) {
+        Ok(closed) => closed,
+        Err(e) => {
+            out.add(unreadable(path, &e));
+            return;
+        }
+    };
+    if closed {
+        let found = Found::new(FindingKind::WorkUnread, LayerId::Work, path);
+        out.add(found.no_remedy("root can read it, and opening the upper for writing opens it"));
+        return;
+    }
     for (name, entry) in entries(staging, path, out) {
         match entry {
             // One whiteout is kept to be linked again (rule R048).
@@ -48,6 +61,14 @@ pub(super) fn staging(cx: &Context, out: &mut Findings) {
             Entry::Node(..) | Entry::Whiteout(_) => leftover(out, (staging, path), &name, None),
         }
     }
+}
+
+/// True if the caller may not read it, since nobody may: the kernel makes it with mode 0.
+fn is_closed(staging: &NodeRef) -> Result<bool> {
+    if staging.metadata()?.mode & 0o777 != 0 {
+        return Ok(false);
+    }
+    Ok(staging.list().is_err_and(|e| e.errno() == Errno::EACCES))
 }
 
 /// A name in the work directory that should not be there.

@@ -225,16 +225,48 @@ fn damage(disk: &Disk, dice: &mut Dice) -> String {
     }
 }
 
-/// Below which paths a repair may have changed what shows: where something could not be used, or was
-/// chosen.
-fn excused(report: &Report, paths: &mut BTreeSet<PathBuf>) {
-    for finding in report.findings() {
-        let chosen = matches!(finding.remedy, Remedy::Chooses(_));
-        if !chosen && finding.severity < Severity::Error {
-            continue;
+/// Where a repair may have changed what shows, as something could not be used, or was chosen.
+#[derive(Debug, Default)]
+struct Changed {
+    /// At these paths.
+    at: BTreeSet<PathBuf>,
+    /// Also below these.
+    below: BTreeSet<PathBuf>,
+}
+
+impl Changed {
+    fn add(&mut self, report: &Report) {
+        use FindingKind as K;
+        let subtrees = [
+            K::RedirectMalformed,
+            K::RedirectOutOfBounds,
+            K::RedirectDuplicate,
+            K::RedirectUncovered,
+            K::OriginMismatch,
+        ];
+        for finding in report.findings() {
+            let chosen = matches!(finding.remedy, Remedy::Chooses(_));
+            // The view is that without an index.
+            let beside =
+                finding.layer == Some(LayerId::Work) || finding.kind == K::RootOriginMismatch;
+            if beside || !chosen && finding.severity < Severity::Error {
+                continue;
+            }
+            let paths = [Some(&finding.path), finding.other.as_ref()];
+            let paths = paths.into_iter().flatten().cloned();
+            match subtrees.contains(&finding.kind) {
+                true => self.below.extend(paths),
+                false => self.at.extend(paths),
+            }
         }
-        paths.insert(finding.path.clone());
-        paths.extend(finding.other.clone());
+    }
+
+    fn paths(&self) -> BTreeSet<PathBuf> {
+        self.at.union(&self.below).cloned().collect()
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        self.at.contains(path) || self.below.iter().any(|p| path.starts_with(p))
     }
 }
 
@@ -377,14 +409,14 @@ fn repair(disk: &Disk, log: &[String]) -> BTreeSet<FindingKind> {
     let context = |report: &Report| format!("{log:#?}\n{report}");
     let mut kinds = BTreeSet::new();
     let before = disk.view();
-    let mut paths = BTreeSet::new();
+    let mut changed = Changed::default();
     let mut others = BTreeSet::new();
     let mut rounds = 0;
     loop {
         let report = disk.checker().run();
         kinds.extend(report.findings().iter().map(|f| f.kind));
-        excused(&report, &mut paths);
-        others.append(&mut with_other_names(disk, &paths));
+        changed.add(&report);
+        others.append(&mut with_other_names(disk, &changed.paths()));
         others.extend(refused(&report));
         if left(&report).is_empty() {
             break;
@@ -400,17 +432,17 @@ fn repair(disk: &Disk, log: &[String]) -> BTreeSet<FindingKind> {
         Entry::Node(node) => node.errors.contains_key("listing"),
         _ => false,
     });
-    paths.extend(unlisted.map(|(path, _)| path.clone()));
+    changed.below.extend(unlisted.map(|(path, _)| path.clone()));
     for difference in before.diff(&after, &same_view()) {
         // What could not be used may show now, under all its names, and its listing be mended.
         let failed = difference.left.starts_with("listed, but")
             || (difference.left == "absent" && others.contains(&difference.path));
         let absent = difference.left == "absent" && difference.right.starts_with("listed, but");
-        let excused = paths.iter().any(|p| difference.path.starts_with(p));
+        let excused = changed.has(&difference.path);
         let log = log.join("\n");
         assert!(
             failed || absent || excused,
-            "{difference}\n{paths:?}\n{log}"
+            "{difference}\n{changed:?}\n{log}"
         );
     }
     let report = disk.looker().run();

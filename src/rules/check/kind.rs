@@ -140,6 +140,8 @@ kinds! {
         "Something unfinished was left in the work directory; the next mount removes it.";
     WorkLeftoverDeep "work-leftover-deep" Warning Some("R043"),
         "Something unfinished was left deep in the work directory: the kernel cannot remove it and mounts read-only.";
+    WorkUnread "work-unread" Note Some("R042"),
+        "The staging directory is closed to this caller, as the kernel makes it: what was left in it is not checked.";
     VolatileMark "volatile-mark" Error Some("R044"),
         "The last mount was volatile and not finished: what it wrote may be incomplete, and mounts are refused.";
     NamespaceMixed "namespace-mixed" Warning Some("R275"),
