@@ -315,6 +315,8 @@ impl Drop for Told<'_> {
 struct Unsettled {
     /// What shows below these depends on what is looked up first.
     either: BTreeSet<PathBuf>,
+    /// The directories of these: which of them fails decides whether the listing ends early.
+    doubtful: BTreeSet<PathBuf>,
     /// Names in these cannot be looked up, so a listing may have ended early (rule R110).
     short: BTreeSet<PathBuf>,
     /// The index makes names fail, and does not tell which.
@@ -349,8 +351,11 @@ impl Unsettled {
         }
         all.either = with_other_names(disk, &all.either);
         let failing = with_other_names(disk, &failing);
-        let parents = failing.iter().filter_map(|path| path.parent());
-        all.short = parents.map(Path::to_path_buf).collect();
+        let parents = |paths: &BTreeSet<PathBuf>| {
+            let parents = paths.iter().filter_map(|path| path.parent());
+            parents.map(Path::to_path_buf).collect()
+        };
+        (all.doubtful, all.short) = (parents(&all.either), parents(&failing));
         all
     }
 
@@ -368,8 +373,16 @@ impl Unsettled {
                 || above.any(failed)
                 || path.parent().is_some_and(|dir| below(&self.short, dir))
         };
+        let listing = difference.what == "error of listing";
+        let ended = listing && self.doubtful.contains(path)
+            || difference.right == "absent"
+                && path
+                    .ancestors()
+                    .skip(1)
+                    .any(|dir| self.doubtful.contains(dir));
         left.starts_with("listed, but")
-            || failed(path) && difference.what == "error of listing"
+            || ended
+            || failed(path) && listing
             || left == "absent" && (difference.right.starts_with("listed, but") || hidden())
             || below(&self.either, path)
     }
