@@ -392,6 +392,7 @@ impl Walker<'_> {
             }
         };
         self.count_lower(shown, object);
+        self.data_size(object, &data);
         let Some(lower) = state.lowers.first() else {
             return false;
         };
@@ -424,6 +425,24 @@ impl Walker<'_> {
         let shares = shown == Shown::Nothing
             || self.shares(object, &lower, index_ino, Some(data), origin.is_some());
         shares && origin.is_some()
+    }
+
+    /// Compares the size that a metadata-only copy shows with that of its data.
+    fn data_size(&mut self, object: &Object<'_>, (layer, data): &(LayerId, NodeRef)) {
+        let path = self.path_of(object.name);
+        let size = match data.metadata() {
+            Ok(meta) => meta.size,
+            Err(e) => return self.unreadable(*layer, path, &e),
+        };
+        if size != object.meta.size {
+            let detail = format!("{} bytes, its data {size}", object.meta.size);
+            let found = Found::new(FindingKind::MetacopySize, object.layer.id, path);
+            self.out.add(
+                found
+                    .detail(detail)
+                    .no_remedy("which is right is not known"),
+            );
+        }
     }
 
     /// Judges the recorded origin of a metadata-only copy; `right` is the lower file that it leads to. True if

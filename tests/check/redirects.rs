@@ -364,3 +364,18 @@ fn a_second_copy_whose_names_lead_apart_keeps_its_data_below() {
         assert!(report.repair(Consent::Choose).is_empty());
     });
 }
+
+/// As when the lower file was edited under its copy: origin and name are right.
+#[test]
+fn the_data_of_a_copy_may_have_another_size() {
+    on_disk(METACOPY, &[lower()], &LayerSpec::new(), |disk| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        disk.kernel(|at| std::fs::set_permissions(at.join("g"), mode).unwrap());
+        disk.heals(&[], &[]);
+        std::fs::write(disk.lowers[0].join("g"), "longer").unwrap();
+        let report = disk.checker().run();
+        assert_eq!(lines(&report), ["metacopy-size upper:/g"]);
+        assert!(report.findings()[0].kind.is_lower_modified());
+        assert!(report.repair(Consent::Choose).is_empty());
+    });
+}

@@ -90,6 +90,8 @@ kinds! {
         "A metadata-only copy has no data below: every lookup fails, or where data-only layers should have them every opening.";
     MetacopyMismatch "metacopy-mismatch" Error Some("R271"),
         "A metadata-only copy leads to another file than it records as origin: with an index every lookup fails.";
+    MetacopySize "metacopy-size" Warning Some("R176"),
+        "A metadata-only copy shows another size than its data have: a lower was modified under its upper.";
     MetacopyRefused "metacopy-refused" Warning Some("R177"),
         "Metadata-only copies are not understood with these options: every lookup is refused.";
     ImpureMissing "impure-missing" Note Some("R234"),
@@ -255,6 +257,7 @@ impl FindingKind {
                 | FindingKind::OriginOfOtherType
                 | FindingKind::OriginMismatch
                 | FindingKind::MetacopyMismatch
+                | FindingKind::MetacopySize
                 | FindingKind::RootOriginMismatch
                 | FindingKind::IndexStale
                 | FindingKind::SealBroken
