@@ -225,7 +225,8 @@ impl FindingKind {
         )
     }
 
-    /// True for what makes lookups of a name fail, always or after another name was looked up.
+    /// True for what makes the kernel's lookups of a name fail, always or after another name was looked up;
+    /// what cannot be read here may be so there.
     pub(crate) const fn fails_lookups(self) -> bool {
         matches!(
             self,
@@ -244,7 +245,6 @@ impl FindingKind {
                 | FindingKind::IndexElsewhere
                 | FindingKind::Unreadable
                 | FindingKind::LayerInside
-                | FindingKind::MountPoint
         )
     }
 
