@@ -40,6 +40,8 @@ pub(super) struct Context {
     pub(super) knows_work: bool,
     /// The staging directory, if there is one.
     pub(super) staging: Option<NodeRef>,
+    /// Something that is no directory is there instead.
+    pub(super) no_staging: bool,
     /// The index, if there is one.
     pub(super) index: Option<NodeRef>,
     /// Directories that must not be met inside a layer, beside the roots (rule R016).
@@ -135,6 +137,7 @@ impl Context {
             features,
             knows_work: false,
             staging: None,
+            no_staging: false,
             index: None,
             beside: Vec::new(),
         })
@@ -143,25 +146,39 @@ impl Context {
     /// Finds staging directory and index: those of a writable upper, or in `work`.
     ///
     /// # Errors
-    /// What the layer gives.
+    /// What the layer gives, and of which path. `ENOTDIR`: something else is there instead of the index.
     pub(super) fn find_work(
         &mut self,
         work: Option<&Arc<dyn LayerBackend>>,
-    ) -> std::result::Result<(), BackendError> {
-        if let Some(upper) = self.upper.as_ref().and_then(|u| u.upper()) {
-            self.staging = Some(upper.work()?);
-            self.index = upper.index(false)?;
+    ) -> std::result::Result<(), (&'static str, BackendError)> {
+        let index = if let Some(upper) = self.upper.as_ref().and_then(|u| u.upper()) {
+            self.staging = Some(upper.work().map_err(|e| ("/work", e))?);
             self.knows_work = true;
-            let reserved = upper.reserved()?;
+            let reserved = upper.reserved().map_err(|e| ("/", e))?;
             self.beside = reserved.into_iter().map(|ino| (0, ino)).collect();
+            upper.index(false)
         } else if let Some(work) = work {
-            let root = work.root()?;
+            let root = work.root().map_err(|e| ("/", e))?;
             // Upper and work directory share a filesystem (rule R007).
-            self.beside.push((0, root.metadata()?.ino));
-            self.staging = directory(&root, "work")?;
-            self.index = directory(&root, "index")?;
+            let meta = root.metadata().map_err(|e| ("/", e))?;
+            self.beside.push((0, meta.ino));
             self.knows_work = true;
-        }
+            self.staging = match directory(&root, "work") {
+                Err(e) if e.errno() == Errno::ENOTDIR => {
+                    self.no_staging = true;
+                    None
+                }
+                found => found.map_err(|e| ("/work", e))?,
+            };
+            directory(&root, "index")
+        } else {
+            return Ok(());
+        };
+        self.index = match index {
+            // Without an index nobody asks for it.
+            Err(e) if e.errno() == Errno::ENOTDIR && !self.features.index => None,
+            found => found.map_err(|e| ("/index", e))?,
+        };
         Ok(())
     }
 
@@ -319,11 +336,12 @@ pub(super) enum Lookup {
     Found(LowerObject),
 }
 
-/// A subdirectory, if there is one of this name.
+/// A subdirectory, if there is something of this name.
 fn directory(root: &NodeRef, name: &str) -> std::result::Result<Option<NodeRef>, BackendError> {
     match root.lookup(&Name::new(name)?)? {
         Some(Entry::Node(node, meta)) if meta.is_dir() => Ok(Some(node)),
-        _ => Ok(None),
+        Some(_) => Err(Errno::ENOTDIR.into()),
+        None => Ok(None),
     }
 }
 

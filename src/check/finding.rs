@@ -1,5 +1,6 @@
 //! Findings, and what they are collected in.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -115,6 +116,8 @@ pub(super) struct Found {
     detail: String,
     remedy: Remedy,
     fix: Option<Fix>,
+    /// The directory that its repair marks impure.
+    marks: Option<PathBuf>,
 }
 
 impl Found {
@@ -137,6 +140,7 @@ impl Found {
             detail: String::new(),
             remedy: Remedy::None(reason),
             fix: None,
+            marks: None,
         }
     }
 
@@ -161,6 +165,12 @@ impl Found {
         self
     }
 
+    /// Its repair marks this directory impure, which it was not: see [`Findings::hold_marks_back`].
+    pub(super) fn marks(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.marks = Some(dir.into());
+        self
+    }
+
     /// A repair that makes one of two readings true.
     pub(super) fn chooses(mut self, reading: &'static str, fix: Fix) -> Self {
         (self.remedy, self.fix) = (Remedy::Chooses(reading), Some(fix));
@@ -177,6 +187,8 @@ pub(super) struct Findings {
     pub(super) omitted: u64,
     pub(super) worst_omitted: Option<Severity>,
     bytes: usize,
+    /// Findings, by their place in `list`, whose repairs mark a directory impure.
+    marks: Vec<(usize, PathBuf)>,
 }
 
 impl Findings {
@@ -194,6 +206,9 @@ impl Findings {
             return;
         }
         self.bytes += bytes;
+        if let Some(dir) = found.marks {
+            self.marks.push((self.list.len(), dir));
+        }
         let (plan, bound) = match found.fix {
             Some(fix) => (Some(fix.plan), fix.bound),
             None => (None, Vec::new()),
@@ -210,5 +225,29 @@ impl Findings {
             plan,
         });
         self.bound.push(bound);
+    }
+
+    /// Takes the repairs away that mark a directory impure in which a name cannot be looked up: the
+    /// kernel's listing of it would end there, with an error, and lose the names that it showed.
+    pub(super) fn hold_marks_back(&mut self) {
+        let failing = self.list.iter().filter(|f| f.kind.fails_lookups());
+        // An index entry does not tell which names it makes fail.
+        let anywhere = self.worst_omitted >= Some(Severity::Warning)
+            || failing.clone().any(|f| f.layer == Some(LayerId::Work));
+        let names = failing.flat_map(|f| [Some(&f.path), f.other.as_ref()]);
+        let dirs: HashSet<PathBuf> = names
+            .filter_map(|path| Some(path?.parent()?.to_path_buf()))
+            .collect();
+        for (i, dir) in std::mem::take(&mut self.marks) {
+            if !anywhere && !dirs.contains(&dir) {
+                continue;
+            }
+            if let (Some(finding), Some(bound)) = (self.list.get_mut(i), self.bound.get_mut(i)) {
+                finding.remedy =
+                    Remedy::None("a name beside it cannot be looked up: repair that first");
+                finding.plan = None;
+                bound.clear();
+            }
+        }
     }
 }

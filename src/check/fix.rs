@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::finding::Fix;
+use super::objects::{LEADS_APART, leads_to_one};
 use super::seen::OriginUser;
 use crate::backend::{NodeRef, RemoveKind, RenameHow, XattrMode};
 use crate::error::LayerId;
@@ -158,6 +159,9 @@ impl FixBuilder {
             let size = data.metadata().map_err(unreadable)?.size;
             if shown.size != size {
                 return Err("its data have another size than it shows");
+            }
+            if !leads_to_one(&user.node, shown.nlink) {
+                return Err(LEADS_APART);
             }
             let from = fix.object(*layer, &user.path, data);
             let copy = Step::CopyData {

@@ -193,8 +193,8 @@ impl Check {
                 return Report::new(out, &seen, None);
             }
         };
-        if let Err(e) = cx.find_work(self.work.as_ref()) {
-            let found = Found::new(FindingKind::Unreadable, LayerId::Work, "/");
+        if let Err((path, e)) = cx.find_work(self.work.as_ref()) {
+            let found = Found::new(FindingKind::Unreadable, LayerId::Work, path);
             out.add(found.detail(e.to_string()));
         }
         work::staging(&cx, &mut out);
@@ -206,6 +206,7 @@ impl Check {
         Walker::new(&cx, &mut out, &mut seen, options).run();
         again::Again::new(&cx, &mut out, &seen).run();
         index.judge(&cx, &mut out, &seen);
+        out.hold_marks_back();
         let stack = cx.upper.map(|upper| (cx.mounted, upper));
         Report::new(out, &seen, stack)
     }

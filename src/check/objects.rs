@@ -312,8 +312,15 @@ impl Walker<'_> {
         match held {
             true => Copies::Held,
             false if upper && self.seen.without_origin.contains(&object.meta.ino) => Copies::Coming,
+            // As the kernel leaves it where it has no handles.
+            false if origin.is_some_and(|value| self.is_unknown(value, object)) => Copies::Coming,
             false => Copies::None,
         }
+    }
+
+    /// True if it cannot be told what this origin of an upper object names.
+    fn is_unknown(&self, value: &[u8], object: &Object<'_>) -> bool {
+        self.cx.recorded(value, object.meta.file_type).0 == hints::Recorded::Unknown
     }
 
     /// Counts the names that show a lower object which the index has an entry for.
@@ -385,6 +392,7 @@ impl Walker<'_> {
             }
         };
         self.count_lower(shown, object);
+        self.data_size(object, &data);
         let Some(lower) = state.lowers.first() else {
             return false;
         };
@@ -400,12 +408,8 @@ impl Walker<'_> {
                 return false;
             }
         };
-        let recorded = origin.map_or(hints::Recorded::Absent, |value| compare(value, &right));
-        if let Some(kind) = hints::file(recorded) {
-            let attr = OverlayAttr::Origin;
-            let fix = FixBuilder::with(&path, object.node, attr, Some(&right));
-            self.out
-                .add(Found::new(kind, LayerId::Upper, &path).keeps(fix));
+        if self.metacopy_origin(object, origin, &right, index_ino) {
+            shown = Shown::Nothing;
         }
         let lower = LowerObject {
             key: ObjectKey {
@@ -421,6 +425,58 @@ impl Walker<'_> {
         let shares = shown == Shown::Nothing
             || self.shares(object, &lower, index_ino, Some(data), origin.is_some());
         shares && origin.is_some()
+    }
+
+    /// Compares the size that a metadata-only copy shows with that of its data.
+    fn data_size(&mut self, object: &Object<'_>, (layer, data): &(LayerId, NodeRef)) {
+        let path = self.path_of(object.name);
+        let size = match data.metadata() {
+            Ok(meta) => meta.size,
+            Err(e) => return self.unreadable(*layer, path, &e),
+        };
+        if size != object.meta.size {
+            let detail = format!("{} bytes, its data {size}", object.meta.size);
+            let found = Found::new(FindingKind::MetacopySize, object.layer.id, path);
+            self.out.add(
+                found
+                    .detail(detail)
+                    .no_remedy("which is right is not known"),
+            );
+        }
+    }
+
+    /// Judges the recorded origin of a metadata-only copy; `right` is the lower file that it leads to. True if
+    /// a mount refuses it: with an index both must be one (rule R271).
+    fn metacopy_origin(
+        &mut self,
+        object: &Object<'_>,
+        origin: Option<&[u8]>,
+        right: &[u8],
+        index_ino: Option<u64>,
+    ) -> bool {
+        let Some(value) = origin else { return false };
+        let recorded = compare(value, right);
+        let wanted = object.meta.file_type;
+        let known = || self.cx.recorded(value, wanted).0 == hints::Recorded::Right;
+        let refused = self.cx.features.index && recorded == hints::Recorded::Another && known();
+        let kind = match refused {
+            true => Some(FindingKind::MetacopyMismatch),
+            false => hints::file(recorded),
+        };
+        let Some(kind) = kind else { return false };
+        let path = self.path_of(object.name);
+        let found = Found::new(kind, LayerId::Upper, &path);
+        let fix = FixBuilder::with(&path, object.node, OverlayAttr::Origin, Some(right));
+        let one = leads_to_one(object.node, object.meta.nlink);
+        self.out.add(match refused {
+            _ if index_ino == Some(object.meta.ino) => {
+                found.no_remedy("the index says what its origin is")
+            }
+            _ if !one => found.no_remedy(LEADS_APART),
+            true => found.chooses("its data are those of the lower file that is found", fix),
+            false => found.keeps(fix),
+        });
+        refused
     }
 
     fn upper_origin(
@@ -502,4 +558,14 @@ impl Walker<'_> {
 
 fn told(value: &[u8]) -> String {
     format!("it is \"{}\"", crate::display_bytes(value))
+}
+
+/// Why a metadata-only copy with several names cannot be put right.
+pub(super) const LEADS_APART: &str = "its names may lead to different files";
+
+/// True if all names of a metadata-only copy lead to one lower file: without an absolute redirect each
+/// leads to that of its own name.
+pub(super) fn leads_to_one(node: &NodeRef, nlink: u64) -> bool {
+    let redirect = || node.overlay_attr(OverlayAttr::Redirect).ok().flatten();
+    nlink == 1 || redirect().is_some_and(|v| redirect::parse(&v).is_ok_and(|r| r.absolute))
 }

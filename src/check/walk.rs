@@ -348,7 +348,7 @@ impl<'a> Walker<'a> {
                 .add(found.no_remedy("a mount that follows redirects shows it"));
         }
         if object.layer.id == LayerId::Upper {
-            let held = self.upper_directory(object, &peeked.state, &mut shown);
+            let held = self.upper_directory(here, object, &peeked.state, &mut shown);
             *copies = held.max(*copies);
         } else if self.cx.features.nfs_export {
             self.count_lower(shown, object);
@@ -363,7 +363,13 @@ impl<'a> Walker<'a> {
 
     /// Judges the origin of an upper directory, and tells whether it shows a lower's inode number. `shown`
     /// becomes what a mount shows of it.
-    fn upper_directory(&mut self, object: &Object<'_>, state: &State, shown: &mut Shown) -> Copies {
+    fn upper_directory(
+        &mut self,
+        here: &Here<'_>,
+        object: &Object<'_>,
+        state: &State,
+        shown: &mut Shown,
+    ) -> Copies {
         let path = self.path_of(object.name);
         let value = match object.node.overlay_attr(OverlayAttr::Origin) {
             Ok(value) => value,
@@ -405,29 +411,50 @@ impl<'a> Walker<'a> {
                 _ => *shown = Shown::Upper.min(*shown),
             }
         }
-        let kind = hints::directory(lower.is_some(), recorded)
-            .filter(|_| self.cx.core.stores_overlay_attrs());
-        if let Some(kind) = kind {
-            let mut fix = FixBuilder::new();
-            if kind == FindingKind::OriginMissing {
-                let dir = fix.object(LayerId::Upper, self.here(), &object.layer.node);
-                fix.set(dir, OverlayAttr::Impure, Some(b"y"));
-            }
-            let found = Found::new(kind, LayerId::Upper, &path);
-            let at = fix.object(LayerId::Upper, path, object.node);
-            fix.set(at, OverlayAttr::Origin, Some(&right));
-            let separates = lower.is_some() && kind != FindingKind::OriginMissing;
-            self.out.add(match verifies && separates {
-                true => found.chooses("the two directories merge", fix.build()),
-                false => found.keeps(fix.build()),
-            });
-        }
+        // An entry of the index for it must record the same.
+        let indexed = value
+            .as_ref()
+            .is_some_and(|v| self.seen.index_inodes.contains_key(v));
+        let facts = (lower.is_some(), indexed, recorded);
+        self.directory_origin(here, object, facts, &right);
         match (lower, value) {
             (Some(_), Some(_)) => Copies::Held,
             // Its remedy stores the mark too.
             (Some(_), None) => Copies::Coming,
             (None, _) => Copies::None,
         }
+    }
+
+    /// Tells what is wrong with the origin that an upper directory records, or does not; `right` is what it
+    /// should be.
+    fn directory_origin(
+        &mut self,
+        here: &Here<'_>,
+        object: &Object<'_>,
+        (merged, indexed, recorded): (bool, bool, hints::Recorded),
+        right: &[u8],
+    ) {
+        let kind = hints::directory(merged, recorded);
+        let Some(kind) = kind.filter(|_| self.cx.core.stores_overlay_attrs()) else {
+            return;
+        };
+        let path = self.path_of(object.name);
+        let mut found = Found::new(kind, LayerId::Upper, &path);
+        let mut fix = FixBuilder::new();
+        if kind == FindingKind::OriginMissing && !here.state.impure {
+            let dir = fix.object(LayerId::Upper, self.here(), &object.layer.node);
+            fix.set(dir, OverlayAttr::Impure, Some(b"y"));
+            found = found.marks(self.here());
+        }
+        let at = fix.object(LayerId::Upper, path, object.node);
+        fix.set(at, OverlayAttr::Origin, Some(right));
+        let verifies = self.cx.features.nfs_export;
+        self.out.add(match kind {
+            FindingKind::OriginMissing => found.keeps(fix.build()),
+            _ if indexed && !merged => found.no_remedy("the index says what its origin is"),
+            _ if merged && verifies => found.chooses("the two directories merge", fix.build()),
+            _ => found.keeps(fix.build()),
+        });
     }
 
     fn impure(&mut self, here: &Here<'_>, copies: Copies) {
@@ -444,8 +471,11 @@ impl<'a> Walker<'a> {
         let value = (kind == FindingKind::ImpureMissing).then_some(&b"y"[..]);
         let path = self.here();
         let fix = FixBuilder::with(&path, &layer.node, OverlayAttr::Impure, value);
-        self.out
-            .add(Found::new(kind, LayerId::Upper, path).keeps(fix));
+        let mut found = Found::new(kind, LayerId::Upper, &path);
+        if value.is_some() {
+            found = found.marks(path);
+        }
+        self.out.add(found.keeps(fix));
     }
 
     pub(super) fn unreadable(&mut self, layer: LayerId, path: PathBuf, e: &BackendError) {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::context::Context;
 use super::finding::{Findings, Fix, Found};
 use super::fix::FixBuilder;
-use crate::backend::{Entry, NodeRef, RawEntry, RemoveKind};
+use crate::backend::{BackendError, Entry, NodeRef, RawEntry, RemoveKind, Result};
+use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::path::{Name, join};
 use crate::rules::check::kind::FindingKind;
@@ -23,17 +24,35 @@ const LEFTOVER_DEPTH_MAX: usize = 64;
 
 /// Judges what lies in the staging directory.
 pub(super) fn staging(cx: &Context, out: &mut Findings) {
-    let Some(staging) = &cx.staging else { return };
     let path = Path::new("/work");
+    if cx.no_staging {
+        let found = Found::new(FindingKind::WorkLeftover, LayerId::Work, path);
+        out.add(found.no_remedy("opening the upper for writing makes a directory of it"));
+    }
+    let Some(staging) = &cx.staging else { return };
+    let closed = match is_closed(staging) {
+        Ok(closed) => closed,
+        Err(e) => {
+            out.add(unreadable(path, &e));
+            return;
+        }
+    };
+    if closed {
+        let found = Found::new(FindingKind::WorkUnread, LayerId::Work, path);
+        out.add(found.no_remedy("root can read it, and opening the upper for writing opens it"));
+        return;
+    }
     for (name, entry) in entries(staging, path, out) {
         match entry {
             // One whiteout is kept to be linked again (rule R048).
             Entry::Whiteout(_) if name.as_bytes().starts_with(b"#") => {}
             Entry::Node(node, meta) if meta.is_dir() && name.as_bytes() == INCOMPAT => {
-                let marks = node.list().unwrap_or_default();
-                match marks.is_empty() {
-                    true => leftover(out, (staging, path), &name, Some(&node)),
-                    false => volatile(out, staging, &name, (&node, &marks)),
+                match node.list() {
+                    Err(e) => out.add(unreadable(&join(path, &name), &e)),
+                    Ok(marks) if marks.is_empty() => {
+                        leftover(out, (staging, path), &name, Some(&node));
+                    }
+                    Ok(marks) => volatile(out, staging, &name, (&node, &marks)),
                 }
             }
             Entry::Node(node, meta) if meta.is_dir() => {
@@ -42,6 +61,14 @@ pub(super) fn staging(cx: &Context, out: &mut Findings) {
             Entry::Node(..) | Entry::Whiteout(_) => leftover(out, (staging, path), &name, None),
         }
     }
+}
+
+/// True if the caller may not read it, since nobody may: the kernel makes it with mode 0.
+fn is_closed(staging: &NodeRef) -> Result<bool> {
+    if staging.metadata()?.mode & 0o777 != 0 {
+        return Ok(false);
+    }
+    Ok(staging.list().is_err_and(|e| e.errno() == Errno::EACCES))
 }
 
 /// A name in the work directory that should not be there.
@@ -166,9 +193,6 @@ fn empty(fix: &mut FixBuilder, dir: &NodeRef, path: &Path) -> Option<()> {
 
 /// The entries of a directory beside the tree, each looked up; what cannot be read is told.
 pub(super) fn entries(dir: &NodeRef, path: &Path, out: &mut Findings) -> Vec<(Name, Entry)> {
-    let unreadable = |path: &Path, e: &crate::backend::BackendError| {
-        Found::new(FindingKind::Unreadable, LayerId::Work, path).detail(e.to_string())
-    };
     let mut raw = match dir.list() {
         Ok(raw) => raw,
         Err(e) => {
@@ -186,4 +210,8 @@ pub(super) fn entries(dir: &NodeRef, path: &Path, out: &mut Findings) -> Vec<(Na
         }
     }
     all
+}
+
+fn unreadable(path: &Path, e: &BackendError) -> Found {
+    Found::new(FindingKind::Unreadable, LayerId::Work, path).detail(e.to_string())
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use layerstack::check::{Consent, FindingKind, Remedy};
 use layerstack::testing::{LayerSpec, NodeSpec};
 
 use crate::scene::{Disk, on_disk};
@@ -52,6 +53,56 @@ fn a_directory_with_copies_is_impure() {
     });
 }
 
+/// In an impure directory the kernel looks every name up when it lists it, and ends where that fails.
+#[test]
+fn a_mark_waits_for_names_that_cannot_be_looked_up() {
+    let lower = LayerSpec::new().with("/d/e/x", NodeSpec::file("one"));
+    let options = ["redirect_dir=on"];
+    on_disk(&options, &[lower], &LayerSpec::new(), |disk| {
+        disk.kernel(|at| {
+            fs::rename(at.join("d/e"), at.join("e")).unwrap();
+            fs::create_dir(at.join("q")).unwrap();
+            (0..30).for_each(|i| fs::write(at.join(format!("q/{i}")), "two").unwrap());
+        });
+        let second = disk.upper.join("q/e");
+        fs::create_dir(&second).unwrap();
+        set(&second, "trusted.overlay.redirect", b"/d/e");
+        let report = disk.checker().run();
+        let missing = report.findings().iter();
+        let mut missing = missing.filter(|f| f.kind == FindingKind::OriginMissing);
+        let missing = missing.next().unwrap();
+        assert!(missing.plan.is_none() && matches!(missing.remedy, Remedy::None(_)));
+        report.repair(Consent::Keep).apply().unwrap();
+        drop(report);
+        assert!(
+            !xattr::list(disk.upper.join("q"))
+                .unwrap()
+                .any(|n| n == IMPURE)
+        );
+        let names = disk.kernel(|at| fs::read_dir(at.join("q")).unwrap().count());
+        assert_eq!(names, 31);
+        let found = ["origin-missing upper:/q/e", "redirect-duplicate upper:/q/e"];
+        disk.heals(&found, &["/q/e"]);
+    });
+}
+
+#[test]
+fn a_mark_is_set_when_all_names_can_be_looked_up() {
+    copied_up(|disk| {
+        unset(&disk.upper.join("d"), IMPURE);
+        let bad = disk.upper.join("d/bad");
+        fs::write(&bad, "").unwrap();
+        set(&bad, "trusted.overlay.metacopy", b"");
+        disk.options = vec!["metacopy=on".into()];
+        let found = [
+            "impure-missing upper:/d",
+            "metacopy-without-data upper:/d/bad",
+        ];
+        disk.heals(&found, &["/d/bad"]);
+        assert_eq!(get(&disk.upper.join("d"), IMPURE), b"y");
+    });
+}
+
 #[test]
 fn a_directory_without_copies_need_not_be_impure() {
     copied_up(|disk| {
@@ -91,6 +142,27 @@ fn an_origin_of_another_type() {
         let dir = get(&disk.upper.join("d"), ORIGIN);
         set(&disk.upper.join("d/f"), ORIGIN, &dir);
         disk.heals(&["origin-of-other-type upper:/d/f"], &[]);
+    });
+}
+
+/// Its copy is all that is left. Whiteouts in it stay unlisted.
+#[test]
+fn a_lower_directory_that_was_removed() {
+    copied_up(|disk| {
+        disk.kernel(|at| fs::remove_file(at.join("d/other")).unwrap());
+        fs::remove_dir_all(disk.lowers[0].join("d")).unwrap();
+        let found = [
+            "impure-superfluous upper:/",
+            "impure-superfluous upper:/d",
+            "impure-superfluous upper:/d/sub",
+            "origin-stale upper:/d",
+            "origin-stale upper:/d/f",
+            "origin-stale upper:/d/sub",
+            "origin-stale upper:/d/sub/x",
+            "whiteout-redundant upper:/d/other",
+        ];
+        disk.heals(&found, &[]);
+        assert_eq!(get(&disk.upper.join("d"), ORIGIN), b"");
     });
 }
 

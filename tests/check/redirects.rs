@@ -1,10 +1,12 @@
 //! Redirects, and metadata-only copies.
 
+use layerstack::OverlayAttr;
+use layerstack::check::{Consent, FindingKind};
 use layerstack::testing::spec::Piece;
 use layerstack::testing::{LayerSpec, NodeSpec};
-use layerstack::{OverlayAttr, check::FindingKind};
 
-use crate::scene::{Memory, heals, heals_plain, lines, on_disk};
+use crate::hints::{ORIGIN, get, set};
+use crate::scene::{Disk, Memory, heals, heals_plain, lines, on_disk};
 
 fn lower() -> LayerSpec {
     LayerSpec::new()
@@ -278,5 +280,102 @@ fn a_refused_copy_is_no_second_copy() {
         });
         let report = disk.checker().run();
         assert_eq!(crate::scene::lines(&report), ["metacopy-refused upper:/b"]);
+    });
+}
+
+/// The lower file that a metadata-only copy leads to is that beside it, and not its origin.
+fn misplaced(options: &[&str], test: impl FnOnce(&mut Disk) + Send) {
+    let other = NodeSpec::file("other").mode(0o644);
+    let lower = lower().with("/other", other);
+    on_disk(options, &[lower], &LayerSpec::new(), |disk| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        disk.kernel(|at| std::fs::set_permissions(at.join("g"), mode).unwrap());
+        std::fs::rename(disk.upper.join("g"), disk.upper.join("other")).unwrap();
+        test(disk);
+    });
+}
+
+#[test]
+fn a_metadata_only_copy_of_another_file_than_it_leads_to() {
+    misplaced(METACOPY, |disk| {
+        disk.heals(&["origin-mismatch upper:/other"], &[]);
+    });
+    misplaced(&["metacopy=on", "index=on"], |disk| {
+        let stale = disk.kernel(|at| std::fs::metadata(at.join("other")).unwrap_err());
+        assert_eq!(stale.raw_os_error(), Some(libc::ESTALE));
+        disk.heals(&["metacopy-mismatch upper:/other"], &["?/other"]);
+        disk.kernel(|at| assert_eq!(std::fs::read(at.join("other")).unwrap(), b"other"));
+    });
+}
+
+/// Then no origin is right for both, and which data are meant is not known.
+#[test]
+fn names_of_one_metadata_only_copy_may_lead_to_two_files() {
+    let indexed: &[&str] = &["metacopy=on", "index=on"];
+    let cases = [
+        (METACOPY, "origin-mismatch"),
+        (indexed, "metacopy-mismatch"),
+    ];
+    for (options, kind) in cases {
+        misplaced(options, |disk| {
+            std::fs::hard_link(disk.upper.join("other"), disk.upper.join("g")).unwrap();
+            let report = disk.checker().run();
+            assert_eq!(lines(&report), [format!("{kind} upper:/other")]);
+            assert!(report.repair(Consent::Choose).is_empty());
+            disk.kernel(|at| assert_eq!(std::fs::read(at.join("g")).unwrap(), b"five."));
+        });
+    }
+}
+
+/// An absolute redirect leads all names to one file.
+#[test]
+fn names_of_one_metadata_only_copy_may_lead_to_one_file() {
+    misplaced(&["metacopy=on", "index=on"], |disk| {
+        let redirect = "trusted.overlay.redirect";
+        xattr::set(disk.upper.join("other"), redirect, b"/d/f").unwrap();
+        std::fs::hard_link(disk.upper.join("other"), disk.upper.join("more")).unwrap();
+        let found = [
+            "metacopy-mismatch upper:/more",
+            "metacopy-mismatch upper:/other",
+        ];
+        let report = disk.checker().run();
+        assert_eq!(lines(&report), found);
+        report.repair(Consent::Choose).apply().unwrap();
+        drop(report);
+        assert!(!disk.checker().run().has(FindingKind::MetacopyMismatch));
+        disk.kernel(|at| {
+            let read = |name: &str| std::fs::read(at.join(name)).unwrap();
+            assert_eq!([read("more"), read("other")], [b"lower", b"lower"]);
+        });
+    });
+}
+
+/// Copying the data to which one name leads would change those that the other shows.
+#[test]
+fn a_second_copy_whose_names_lead_apart_keeps_its_data_below() {
+    misplaced(METACOPY, |disk| {
+        let first = disk.upper.join("a");
+        std::fs::write(&first, "five.").unwrap();
+        set(&first, ORIGIN, &get(&disk.upper.join("other"), ORIGIN));
+        std::fs::hard_link(disk.upper.join("other"), disk.upper.join("g")).unwrap();
+        let report = disk.checker().run();
+        let found = ["origin-duplicate upper:/g", "origin-mismatch upper:/other"];
+        assert_eq!(lines(&report), found);
+        assert!(report.repair(Consent::Choose).is_empty());
+    });
+}
+
+/// As when the lower file was edited under its copy: origin and name are right.
+#[test]
+fn the_data_of_a_copy_may_have_another_size() {
+    on_disk(METACOPY, &[lower()], &LayerSpec::new(), |disk| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        disk.kernel(|at| std::fs::set_permissions(at.join("g"), mode).unwrap());
+        disk.heals(&[], &[]);
+        std::fs::write(disk.lowers[0].join("g"), "longer").unwrap();
+        let report = disk.checker().run();
+        assert_eq!(lines(&report), ["metacopy-size upper:/g"]);
+        assert!(report.findings()[0].kind.is_lower_modified());
+        assert!(report.repair(Consent::Choose).is_empty());
     });
 }

@@ -121,7 +121,8 @@ pub(crate) trait Subject {
         }
         let changes = changes.iter().filter(|c| !c.starts_with('?'));
         let changes: BTreeSet<String> = changes.map(|c| String::from(*c)).collect();
-        assert_eq!(changed, changes, "{plan}");
+        let differences = kept.diff_text(&chosen, &same_view(), 20);
+        assert_eq!(changed, changes, "{plan}\n{differences:?}");
         // What is right now may need hints that were wrong before.
         for _ in 0..2 {
             self.check().repair(Consent::Choose).apply().unwrap();
@@ -257,6 +258,14 @@ impl Disk {
             work: Some(self.work.clone()),
             options: self.options.clone(),
         }
+    }
+
+    /// What a mount shows; nothing if it is refused.
+    pub(crate) fn kernels_view(&self) -> Option<TreeSnapshot> {
+        let mount = OverlayMount::new(&self.mount, &self.config()).ok()?;
+        let view = TreeSnapshot::of_dir(mount.path(), &SnapshotOptions::merged()).unwrap();
+        mount.unmount().unwrap();
+        Some(view)
     }
 
     /// The mount is refused.

@@ -1,11 +1,14 @@
 //! The work directory.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
-use layerstack::Name;
 use layerstack::backend::{At, LayerBackend, NewKind, NewNode, UpperBackend};
-use layerstack::check::{Consent, Remedy};
+use layerstack::check::{Check, Consent, Remedy};
 use layerstack::testing::{LayerSpec, NodeSpec};
+use layerstack::{DirLayerOptions, Name, XattrNamespace};
+use nix::unistd::{Uid, setfsuid};
 
 use crate::scene::{Memory, lines, on_disk};
 
@@ -101,4 +104,51 @@ fn a_very_deep_leftover_has_no_plan() {
     assert_eq!(lines(&report), ["work-leftover-deep work:/work/x"]);
     assert!(report.repair(Consent::Choose).is_empty());
     assert!(memory.upper.upper().is_some());
+}
+
+/// The kernel removes what is there instead of the staging directory, and refuses what is there instead of
+/// the index if it is to have one.
+#[test]
+fn directories_may_be_something_else() {
+    on_disk(&[], &[LayerSpec::new()], &LayerSpec::new(), |disk| {
+        std::os::unix::fs::symlink("/etc", disk.work.join("work")).unwrap();
+        fs::write(disk.work.join("index"), "").unwrap();
+        let report = disk.looker().run();
+        assert_eq!(lines(&report), ["work-leftover work:/work"]);
+        disk.kernel(|at| fs::write(at.join("f"), "").unwrap());
+        assert_eq!(lines(&disk.looker().run()), [] as [&str; 0]);
+        disk.options = vec!["index=on".into()];
+        for report in [disk.looker().run(), disk.checker().run()] {
+            assert_eq!(lines(&report), ["unreadable work:/index"], "{report}");
+        }
+        assert!(disk.is_refused());
+    });
+}
+
+/// The kernel makes the staging directory with mode 0, so that its owner cannot read it either.
+#[test]
+fn a_closed_staging_directory_is_not_looked_into() {
+    let lower = LayerSpec::new().with("/f", NodeSpec::file("old"));
+    on_disk(&["userxattr"], &[lower], &LayerSpec::new(), |disk| {
+        disk.kernel(|at| fs::write(at.join("f"), "new").unwrap());
+        let work = disk.work.join("work");
+        assert_eq!(fs::metadata(&work).unwrap().mode() & 0o7777, 0);
+        let user = Uid::from_raw(1000);
+        std::os::unix::fs::chown(&work, Some(1000), Some(1000)).unwrap();
+        let report = || {
+            let layers = DirLayerOptions::new().namespace(XattrNamespace::User);
+            let open = |path: &Path| layers.open_lower(path).unwrap();
+            let check = Check::from_top([open(&disk.lowers[0])])
+                .upper(open(&disk.upper))
+                .work(open(&disk.work));
+            check.run()
+        };
+        assert_eq!(lines(&report()), [] as [&str; 0]);
+        // Of this thread alone.
+        setfsuid(user);
+        let report = report();
+        setfsuid(Uid::from_raw(0));
+        assert_eq!(lines(&report), ["work-unread work:/work"]);
+        assert_eq!(report.exit_status(), 0);
+    });
 }

@@ -60,9 +60,10 @@ pub fn excuses(dirs: &Dirs, stack: &Stack) -> Excused {
         // What shows in two places is copied up in one, or in both, or removed in one.
         excused.extend(["origin-uncovered", "origin-duplicate"]);
     }
-    if excused.contains("origin-missing") {
-        // The kernel stores it when it looks a directory up, and does not count it as a copy before the
-        // next mount.
+    let exported = stack.options.iter().any(|o| o == "nfs_export=on");
+    if excused.contains("origin-missing") && exported {
+        // The kernel stores it when it looks a directory up, which has no index entry: it is no copy then, and
+        // the next listing takes the mark away again.
         excused.insert("impure-missing");
     }
     excused

@@ -33,8 +33,8 @@ pub(crate) fn file(recorded: Recorded) -> Option<FindingKind> {
     }
 }
 
-/// Judges the origin of an upper directory. One that merges with nothing keeps its origin: it tells
-/// that whiteouts may be in it (rules R080, R303).
+/// Judges the origin of an upper directory. Of one that merges with nothing it tells that whiteouts may be
+/// in it (rules R080, R303), and is right if its lower directory is hidden or elsewhere.
 pub(crate) fn directory(merged: bool, recorded: Recorded) -> Option<FindingKind> {
     match recorded {
         Recorded::Malformed => Some(FindingKind::OriginMalformed),
@@ -42,7 +42,9 @@ pub(crate) fn directory(merged: bool, recorded: Recorded) -> Option<FindingKind>
         Recorded::Gone | Recorded::OtherType | Recorded::Another if merged => {
             Some(FindingKind::OriginMismatch)
         }
-        _ => None,
+        Recorded::Gone => Some(FindingKind::OriginStale),
+        Recorded::OtherType => Some(FindingKind::OriginOfOtherType),
+        Recorded::Absent | Recorded::Unknown | Recorded::Right | Recorded::Another => None,
     }
 }
 
@@ -84,9 +86,11 @@ mod tests {
             directory(true, Recorded::Another),
             Some(FindingKind::OriginMismatch)
         );
-        for recorded in [Recorded::Absent, Recorded::Gone, Recorded::Unknown] {
+        for recorded in [Recorded::Absent, Recorded::Right, Recorded::Unknown] {
             assert_eq!(directory(false, recorded), None);
         }
+        let stale = Some(FindingKind::OriginStale);
+        assert_eq!(directory(false, Recorded::Gone), stale);
         assert_eq!(
             directory(false, Recorded::Malformed),
             Some(FindingKind::OriginMalformed)

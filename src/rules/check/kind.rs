@@ -88,6 +88,10 @@ kinds! {
         "The mark of a metadata-only copy is malformed: every lookup fails.";
     MetacopyWithoutData "metacopy-without-data" Error Some("R173"),
         "A metadata-only copy has no data below: every lookup fails, or where data-only layers should have them every opening.";
+    MetacopyMismatch "metacopy-mismatch" Error Some("R271"),
+        "A metadata-only copy leads to another file than it records as origin: with an index every lookup fails.";
+    MetacopySize "metacopy-size" Warning Some("R176"),
+        "A metadata-only copy shows another size than its data have: a lower was modified under its upper.";
     MetacopyRefused "metacopy-refused" Warning Some("R177"),
         "Metadata-only copies are not understood with these options: every lookup is refused.";
     ImpureMissing "impure-missing" Note Some("R234"),
@@ -138,6 +142,8 @@ kinds! {
         "Something unfinished was left in the work directory; the next mount removes it.";
     WorkLeftoverDeep "work-leftover-deep" Warning Some("R043"),
         "Something unfinished was left deep in the work directory: the kernel cannot remove it and mounts read-only.";
+    WorkUnread "work-unread" Note Some("R042"),
+        "The staging directory is closed to this caller, as the kernel makes it: what was left in it is not checked.";
     VolatileMark "volatile-mark" Error Some("R044"),
         "The last mount was volatile and not finished: what it wrote may be incomplete, and mounts are refused.";
     NamespaceMixed "namespace-mixed" Warning Some("R275"),
@@ -219,6 +225,29 @@ impl FindingKind {
         )
     }
 
+    /// True for what makes the kernel's lookups of a name fail, always or after another name was looked up;
+    /// what cannot be read here may be so there.
+    pub(crate) const fn fails_lookups(self) -> bool {
+        matches!(
+            self,
+            FindingKind::RedirectMalformed
+                | FindingKind::RedirectOutOfBounds
+                | FindingKind::RedirectDuplicate
+                | FindingKind::RedirectUncovered
+                | FindingKind::RedirectRefused
+                | FindingKind::MetacopyMalformed
+                | FindingKind::MetacopyWithoutData
+                | FindingKind::MetacopyMismatch
+                | FindingKind::MetacopyRefused
+                | FindingKind::OriginDuplicate
+                | FindingKind::OriginUncovered
+                | FindingKind::IndexOfOtherType
+                | FindingKind::IndexElsewhere
+                | FindingKind::Unreadable
+                | FindingKind::LayerInside
+        )
+    }
+
     /// True for what tells that a lower was modified after the upper was made over it.
     #[must_use]
     pub const fn is_lower_modified(self) -> bool {
@@ -227,6 +256,8 @@ impl FindingKind {
             FindingKind::OriginStale
                 | FindingKind::OriginOfOtherType
                 | FindingKind::OriginMismatch
+                | FindingKind::MetacopyMismatch
+                | FindingKind::MetacopySize
                 | FindingKind::RootOriginMismatch
                 | FindingKind::IndexStale
                 | FindingKind::SealBroken

@@ -43,7 +43,9 @@ pub(crate) fn inodes(files: u64, free: u64) -> Option<FindingKind> {
     match (files, free) {
         (0, _) => None,
         (_, 0) => Some(FindingKind::InodesExhausted),
-        _ if free < files / 100 * INODES_LOW_PERCENT => Some(FindingKind::InodesLow),
+        _ if free.saturating_mul(100) < files.saturating_mul(INODES_LOW_PERCENT) => {
+            Some(FindingKind::InodesLow)
+        }
         _ => None,
     }
 }
@@ -77,5 +79,6 @@ mod tests {
         assert_eq!(inodes(1000, 0), Some(FindingKind::InodesExhausted));
         assert_eq!(inodes(1000, 49), Some(FindingKind::InodesLow));
         assert_eq!(inodes(1000, 50), None);
+        assert_eq!(inodes(64, 2), Some(FindingKind::InodesLow));
     }
 }
