@@ -22,10 +22,14 @@ mod data;
 mod debian;
 #[path = "programs/developers.rs"]
 mod developers;
+#[path = "programs/helper.rs"]
+mod helper;
 #[path = "programs/killed.rs"]
 mod killed;
 #[path = "programs/many.rs"]
 mod many;
+#[path = "programs/pairs.rs"]
+mod pairs;
 #[path = "programs/served.rs"]
 mod served;
 #[allow(dead_code, reason = "shared with another test")]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use layerstack::MountOptions;
 use layerstack::fuse::FuseOptions;
+use rustix::mount::MountFlags;
 
 pub(crate) const USAGE: &str = "\
 usage: mount [--background] [-f] -o OPTIONS MOUNTPOINT
@@ -21,14 +22,21 @@ pub(crate) struct Args {
     pub(crate) mountpoint: PathBuf,
     /// Return when the mount is live.
     pub(crate) background: bool,
-    /// Look at the options, and mount nothing.
-    pub(crate) fake: bool,
     pub(crate) fuse: FuseOptions,
 }
 
+/// What the command line asks for.
+pub(crate) enum Asked {
+    Help,
+    /// Nothing but whether the options are good, which they are.
+    Check,
+    Mount(Box<Args>),
+    /// Other flags for a mount that is live.
+    Remount(PathBuf, MountFlags),
+}
+
 impl Args {
-    /// `None`: help was asked for.
-    pub(crate) fn parse(words: Vec<OsString>) -> Result<Option<Args>, String> {
+    pub(crate) fn parse(words: Vec<OsString>) -> Result<Asked, String> {
         let mut places: Vec<OsString> = Vec::new();
         let mut options = Vec::new();
         let (mut background, mut fake) = (false, false);
@@ -36,7 +44,7 @@ impl Args {
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
             match word.as_bytes() {
-                b"-h" | b"--help" => return Ok(None),
+                b"-h" | b"--help" => return Ok(Asked::Help),
                 b"--background" => background = true,
                 b"-f" => fake = true,
                 // What mount(8) passes on to helpers, without meaning here.
@@ -58,20 +66,54 @@ impl Args {
             (None, ..) => return Err("MOUNTPOINT is missing".into()),
             _ => return Err("too many words".into()),
         };
+        let options = options.join(OsStr::new(","));
+        if let Some(flags) = remount(&options) {
+            return Ok(match fake {
+                true => Asked::Check,
+                false => Asked::Remount(mountpoint.into(), flags),
+            });
+        }
         if let Some(source) = source {
             background = true;
             fuse = fuse.source(source.to_string_lossy());
         }
-        let (rest, fuse) = own(&options.join(OsStr::new(",")), fuse)?;
+        let (rest, fuse) = own(&options, fuse)?;
         let (union, generic) = MountOptions::parse_command(rest).map_err(|e| e.to_string())?;
-        Ok(Some(Args {
+        if fake {
+            return Ok(Asked::Check);
+        }
+        Ok(Asked::Mount(Box::new(Args {
             union,
             mountpoint: mountpoint.into(),
             background,
-            fake,
             fuse: flags(&generic, fuse),
-        }))
+        })))
     }
+}
+
+/// If `remount` is asked for: the flags. What shapes the union stays as it is, as with the kernel's overlay
+/// mounts.
+fn remount(list: &OsStr) -> Option<MountFlags> {
+    let words = split(list.as_bytes());
+    if !words.contains(&b"remount".as_slice()) {
+        return None;
+    }
+    let mut flags = MountFlags::empty();
+    for word in words {
+        let (flag, on) = match word {
+            b"ro" => (MountFlags::RDONLY, true),
+            b"rw" => (MountFlags::RDONLY, false),
+            b"nodev" => (MountFlags::NODEV, true),
+            b"dev" => (MountFlags::NODEV, false),
+            b"nosuid" => (MountFlags::NOSUID, true),
+            b"suid" => (MountFlags::NOSUID, false),
+            b"noexec" => (MountFlags::NOEXEC, true),
+            b"exec" => (MountFlags::NOEXEC, false),
+            _ => continue,
+        };
+        flags.set(flag, on);
+    }
+    Some(flags)
 }
 
 /// Takes what is about serving, not the union, out of a list of options.
@@ -84,7 +126,6 @@ fn own(list: &OsStr, mut fuse: FuseOptions) -> Result<(OsString, FuseOptions), S
             None if text == "default_permissions" => fuse = fuse.default_permissions(true),
             None if text == "no_passthrough" => fuse = fuse.passthrough(false),
             None if text == "auto_unmount" => {}
-            None if text == "remount" => return Err("remounting is not supported".into()),
             Some(("threads", value)) => {
                 let threads = value.parse().map_err(|_| format!("bad option {text}"))?;
                 fuse = fuse.threads(threads);

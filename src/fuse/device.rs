@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -30,6 +31,8 @@ pub(super) struct Mounted {
     by_helper: bool,
     /// Identifies the mount, so that nobody else's on the same directory is unmounted.
     id: Option<u64>,
+    /// It was taken out of the tree of names while it was in use.
+    detached: AtomicBool,
 }
 
 /// The device's other end of a new mount.
@@ -56,6 +59,7 @@ pub(super) fn mount(mountpoint: &Path, options: &FuseOptions) -> Result<(OwnedFd
         id: mount_id(&real),
         mountpoint: real,
         by_helper,
+        detached: AtomicBool::new(false),
     };
     Ok((device, mounted))
 }
@@ -141,7 +145,12 @@ fn mount_by_helper(mountpoint: &Path, options: &FuseOptions) -> Result<OwnedFd> 
     drop(theirs);
     let device = receive(&ours).map_err(|e| failed(e, e.to_string()));
     let output = child.wait_with_output().map_err(of_io)?;
-    let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let text = said.trim();
+    let text = text
+        .strip_prefix("fusermount3: ")
+        .unwrap_or(text)
+        .to_owned();
     match device? {
         Some(device) if output.status.success() => Ok(device),
         _ => Err(failed(Errno::EPERM, text)),
@@ -222,10 +231,16 @@ impl Mounted {
             false => UnmountFlags::NOFOLLOW,
         };
         match rustix::mount::unmount(&self.mountpoint, flags) {
-            Err(rustix::io::Errno::PERM) if self.by_helper => self.unmount_by_helper(lazily),
-            Err(e) => Err(e.into()),
-            Ok(()) => Ok(()),
+            Err(rustix::io::Errno::PERM) if self.by_helper => self.unmount_by_helper(lazily)?,
+            done => done?,
         }
+        self.detached.fetch_or(lazily, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether it was unmounted lazily, so that serving may go on for long.
+    pub(super) fn is_detached(&self) -> bool {
+        self.detached.load(Ordering::Relaxed)
     }
 
     fn unmount_by_helper(&self, lazily: bool) -> std::result::Result<(), Errno> {

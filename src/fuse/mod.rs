@@ -42,8 +42,12 @@
 //!   is the same.
 //! - Of what is immutable or append-only the kernel does not know; it is refused all the same, but
 //!   another reason to refuse may be told first.
-//! - Set-id bits that are given to a file while it is open for writing (passed through to the kernel)
-//!   stay when it is written to through that opening.
+//! - Ranges taken out of files or put in (`fallocate(2)`), and unsharing: `EOPNOTSUPP`. Files cloned by
+//!   `FICLONE`, and maps of extents (`FIEMAP`), too; `copy_file_range(2)` shares extents where the layers can.
+//! - A change of owner that changes nothing is asked for as is the loss of privileges when somebody writes, so
+//!   root's writing takes set-user-id from a file that has capabilities besides.
+//! - The change time of a directory stays as it was while a file in it is copied up, until the kernel asks again.
+//! - Files and directories have handles (`name_to_handle_at(2)`), which are good as long as the mount.
 
 mod caller;
 mod convert;

@@ -332,8 +332,10 @@ impl Filesystem for Server {
             if let Some(len) = size {
                 self.set_len(req, &inode, fh, len)?;
             }
-            if !change.is_empty() {
-                self.set_attr(req, &inode, &change)?;
+            match size {
+                None if change.is_empty() => self.keep_owner(req, &inode)?,
+                _ if change.is_empty() => {}
+                _ => self.set_attr(req, &inode, &change)?,
             }
             self.metadata(&inode)
         });

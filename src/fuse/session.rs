@@ -132,6 +132,7 @@ impl Drop for Session {
             return;
         };
         match self.mounted.unmount(false) {
+            Ok(()) if self.mounted.is_detached() => {}
             // Whoever drops the session wants nothing of the union to be going on afterwards.
             Ok(()) => drop(serving.join()),
             Err(_) => drop(self.mounted.unmount(true)),

@@ -38,10 +38,10 @@ fn an_ordinary_user_on_roots_mount() {
                 lower,
                 "mkdir -p home shared secret sticky
                  echo mine > home/file; echo theirs > shared/theirs; echo secret > secret/file
-                 echo root > sticky/root; echo listed > listed; : > set; : > grouped
+                 echo root > sticky/root; echo listed > listed; : > set; : > grouped; : > owned
                  chown -R 1000:1000 home; chgrp 50 shared set grouped; chmod 2775 shared
                  chmod 700 secret; chmod 1777 sticky; chmod 600 listed; setfacl -m u:1000:rw listed
-                 chmod 6775 set; chmod 2765 grouped",
+                 chmod 6775 set; chmod 2765 grouped; chmod 6765 owned",
             ));
         });
         // So that the directories on the way to the mount do not matter.
@@ -63,6 +63,18 @@ fn an_ordinary_user_on_roots_mount() {
                  echo x >> set; test $(stat -c %a set) = 775
                  no chmod 777 shared; no mknod home/null c 1 3; mkfifo home/fifo
                  umask 077; echo private > home/private; test $(stat -c %a home/private) = 600",
+            );
+            // What is set while a file is open goes with the next write all the same.
+            as_user(
+                root,
+                "exec 3>> home/late; chmod 6775 home/late; echo x >&3
+                 test $(stat -c %a home/late) = 775",
+            );
+            // So it does with a change of owner that changes nothing, also for root.
+            sh(
+                root,
+                "chmod 6775 home/late; chown : home/late owned; test $(stat -c %a home/late) = 775
+                 test $(stat -c %a owned) = 2765",
             );
             // Root keeps set-id bits; without the capability to, it does not.
             let set = "chmod 6775 set grouped; echo x >> set; test $(stat -c %a set) = 6775
