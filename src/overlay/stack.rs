@@ -73,7 +73,23 @@ impl From<Listed> for DirEntry {
 }
 
 impl LayerStack {
-    /// A union of `layers`, the topmost first, as in the kernel's `lowerdir=`.
+    /// A union of `layers`, the topmost first, as in the kernel's `lowerdir=`. Layers of several kinds are
+    /// given as `Arc<dyn LayerBackend>`:
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use layerstack::backend::{LayerBackend, memory::MemLayer};
+    /// use layerstack::{DirLayer, LayerStack};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = std::env::temp_dir();
+    /// let top: Arc<dyn LayerBackend> = Arc::new(MemLayer::builder().dir("new", 0o755).build()?);
+    /// let base: Arc<dyn LayerBackend> = Arc::new(DirLayer::open_lower(&dir)?);
+    /// # let base: Arc<dyn LayerBackend> = Arc::new(MemLayer::new());
+    /// let stack = LayerStack::from_top([top, base])?;
+    /// assert!(stack.exists("/new")?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// - `EINVAL`: no layer, more than [`LOWER_LAYERS_MAX`](crate::LOWER_LAYERS_MAX), a root that is

@@ -181,7 +181,13 @@ impl RealFs {
             }
             Op::SetFlags { path, flags } => {
                 let file = open_for_flags(path)?;
-                ioctl_setflags(&file, with_flags(ioctl_getflags(&file)?, *flags))?;
+                let set = || ioctl_setflags(&file, with_flags(ioctl_getflags(&file)?, *flags));
+                match set() {
+                    // The other flags were those of the lower's filesystem, and the upper's wants its own
+                    // (ext4 that the file has extents). It is copied up by now and tells them.
+                    Err(rustix::io::Errno::OPNOTSUPP) => set()?,
+                    done => done?,
+                }
                 DONE
             }
             Op::Allocate {
