@@ -94,8 +94,11 @@ impl Fs {
             Fs::Btrfs => ("mkfs.btrfs", &["-q", "-f"]),
             Fs::Tmpfs | Fs::Ramfs => unreachable!("{} has no image", self.name()),
         };
-        run(Command::new(mkfs).args(args).arg(file.path()));
-        if self == Fs::Ext4 && IMAGE_WHOLE.load(Ordering::Relaxed) {
+        let whole = self == Fs::Ext4 && IMAGE_WHOLE.load(Ordering::Relaxed);
+        // What is large may also have many files.
+        let more: &[&str] = if whole { &["-i", "8192"] } else { &[] };
+        run(Command::new(mkfs).args(args).args(more).arg(file.path()));
+        if whole {
             // Afterwards, since making a filesystem gives back what it does not use.
             let flags = rustix::fs::FallocateFlags::empty();
             rustix::fs::fallocate(file.as_file(), flags, 0, bytes).unwrap();
