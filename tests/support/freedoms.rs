@@ -103,14 +103,20 @@ pub(super) fn lists_in_part(
     kernel: &Result<Outcome, Errno>,
     engine: &Result<Outcome, Errno>,
 ) -> bool {
-    let lists = match op {
-        Op::As { op, .. } => matches!(**op, Op::ReadDir { .. }),
-        op => matches!(op, Op::ReadDir { .. }),
+    let (lists, for_another) = match op {
+        Op::As { op, .. } => (matches!(**op, Op::ReadDir { .. }), true),
+        op => (matches!(op, Op::ReadDir { .. }), false),
     };
-    let failed = matches!(
-        kernel,
-        Err(Errno::EINVAL | Errno::ESTALE | Errno::EIO | Errno::ELOOP)
-    );
+    let failed = match kernel {
+        // What the options refuse (R165, R177) is `EPERM`, a redirect of dots (R162) `EACCES`, which may
+        // also say that a caller may not read the directory.
+        Err(Errno::EACCES) => !for_another,
+        Err(errno) => matches!(
+            *errno,
+            Errno::EINVAL | Errno::ESTALE | Errno::EIO | Errno::ELOOP | Errno::EPERM
+        ),
+        Ok(_) => false,
+    };
     lists && failed && matches!(engine, Ok(Outcome::Entries(_)))
 }
 
