@@ -59,6 +59,12 @@ impl Io {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Anybody has the file open.
+    pub(super) fn is_open(&self) -> bool {
+        let state = self.state();
+        state.served + state.passed > 0
+    }
+
     /// Attributes can change without the kernel's noticing, by a shared mapping that is passed
     /// through.
     pub(super) fn is_written_past(&self) -> bool {

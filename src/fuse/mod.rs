@@ -44,8 +44,8 @@
 //!   another reason to refuse may be told first.
 //! - Ranges taken out of files or put in (`fallocate(2)`), and unsharing: `EOPNOTSUPP`. Files cloned by
 //!   `FICLONE`, and maps of extents (`FIEMAP`), too; `copy_file_range(2)` shares extents where the layers can.
-//! - A change of owner that changes nothing is asked for as is the loss of privileges when somebody writes, so
-//!   root's writing takes set-user-id from a file that has capabilities besides.
+//! - A change of owner that changes nothing is asked for as is the loss of privileges when somebody writes. Of a
+//!   file that is open it is taken for that, so root's `chown : FILE` leaves it set-id bits then.
 //! - The change time of a directory stays as it was while a file in it is copied up, until the kernel asks again.
 //! - Files and directories have handles (`name_to_handle_at(2)`), which are good as long as the mount.
 

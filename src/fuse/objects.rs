@@ -62,12 +62,20 @@ impl Server {
     }
 
     /// What is asked for by a request that names no attribute: `chown(2)` to the owners that there are, which
-    /// takes set-id bits away all the same. The kernel asks in the same way before content is
-    /// written by somebody who may not keep the bits.
-    pub(super) fn keep_owner(&self, req: &Request, inode: &Arc<Inode>) -> Answer<()> {
-        let owner = self.metadata(inode)?.uid;
-        let same = SetAttr::owner(Some(owner), None);
-        self.core.set_attr(inode, &same)?;
+    /// takes set-id bits away all the same. The kernel asks in the same way before content is written by
+    /// somebody who may not keep the bits, or by anybody if the file has capabilities, which go with the writing: of a
+    /// file that is open it is taken for that.
+    pub(super) fn keep_owner(
+        &self,
+        req: &Request,
+        inode: &Arc<Inode>,
+        is_open: bool,
+    ) -> Answer<()> {
+        if !is_open {
+            let owner = self.metadata(inode)?.uid;
+            let same = SetAttr::owner(Some(owner), None);
+            self.core.set_attr(inode, &same)?;
+        }
         // Those that are left may be kept by who has the right to.
         self.drop_set_id(req, inode, false)
     }

@@ -333,7 +333,10 @@ impl Filesystem for Server {
                 self.set_len(req, &inode, fh, len)?;
             }
             match size {
-                None if change.is_empty() => self.keep_owner(req, &inode)?,
+                None if change.is_empty() => {
+                    let is_open = self.nodes.io(ino.0).is_open();
+                    self.keep_owner(req, &inode, is_open)?;
+                }
                 _ if change.is_empty() => {}
                 _ => self.set_attr(req, &inode, &change)?,
             }
