@@ -1,4 +1,6 @@
 //! Judging one object: its attributes, its redirect, its data, its origin.
+//!
+//! One room: each judgement narrows what a mount shows of the object, which the next one needs.
 
 use std::path::Path;
 

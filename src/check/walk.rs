@@ -3,6 +3,8 @@
 //!
 //! Takes memory for the widest directory and for the directories on the way that are still to come;
 //! beyond that for copied-up files, redirected directories and index entries.
+//!
+//! One room: the directories still to come, what is open of them and what is noted for later are one state.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

@@ -1,5 +1,7 @@
 //! Random damage of upper, work directory and index: after repair the kernel mounts what is left, and
 //! shows of it what the damage had left readable.
+//!
+//! One room: a case, its damage, its repairs and what may differ afterwards are read together.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
