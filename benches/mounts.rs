@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --features fuse --bench mounts` prints a table: the median of some rounds of each line, in
 //! milliseconds, each on a fresh mount with the layers in the page cache. In each round the systems
-//! take turns, so that what else the machine does hits all of them; the last columns are the medians of what
+//! take turns, another one first each time, so that what else the machine does hits all of them; the last columns are the medians of what
 //! layerstack took in a round as a share of what `fuse-overlayfs` took, with their quartiles. Needs root; a
 //! system that is not there is left out. `MOUNTS_RUNS=n` sets the rounds (default 7), `MOUNTS_ONLY=word`
 //! runs the lines whose name has the word, `MOUNTS_DIR=dir` is where the layers lie,
@@ -349,9 +349,11 @@ fn main() {
     let only = std::env::var("MOUNTS_ONLY").unwrap_or_default();
     for line in lines.iter().filter(|line| line.name.contains(&only)) {
         let mut times: Vec<Vec<f64>> = vec![Vec::new(); present.len()];
-        for _ in 0..number("MOUNTS_RUNS", 7) {
-            for ((who, _), times) in present.iter().zip(&mut times) {
-                times.push(run(base.path(), line, *who));
+        for round in 0..number("MOUNTS_RUNS", 7) {
+            // Another one begins each time: what one leaves behind (freed pages) meets each of the others.
+            for turn in 0..present.len() {
+                let i = (round + turn) % present.len();
+                times[i].push(run(base.path(), line, present[i].0));
             }
         }
         print!("| {} |", line.name);
