@@ -9,7 +9,7 @@ use layerstack::backend::memory::MemLayer;
 use layerstack::backend_conformance;
 use layerstack::testing::conformance::{Factory, Subject};
 use layerstack::testing::{FaultLayer, Faults, LayerSpec};
-use layerstack::{DirLayerOptions, Errno, XattrNamespace};
+use layerstack::{DirLayer, DirLayerOptions, Errno, XattrNamespace};
 
 /// Makes memory layers and opens them again by cloning, which is what a clone promises to be.
 struct Memory(XattrNamespace);
@@ -140,3 +140,18 @@ fn written(tree: &LayerSpec) -> Subject {
 }
 
 layerstack::reader_conformance!(memory_reading, written);
+
+/// A directory that was written as an upper, read as a lower.
+fn lower(tree: &LayerSpec) -> Subject {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let [upper, work] = ["upper", "work"].map(|name| dir.path().join(name));
+    for path in [&upper, &work] {
+        std::fs::create_dir(path).unwrap();
+    }
+    let layer = DirLayerOptions::new().open_upper(&upper, work).unwrap();
+    tree.write_to_upper(&layer).unwrap();
+    drop(layer);
+    Subject::guarded(DirLayer::open_lower(upper).unwrap(), dir)
+}
+
+layerstack::reader_conformance!(directory_reading, lower);

@@ -91,6 +91,18 @@ pub trait LayerNode: Any + Debug + Send + Sync {
         self.lookup(name)
     }
 
+    /// The attributes of `name` in this directory, where they alone tell what it is: anything but a directory, a
+    /// whiteout and a file with the overlay attribute `metacopy`. Spares making a node for each name that a
+    /// walk passes. `None`: it is one of these, or absent, or the layer cannot tell it for less than a
+    /// lookup (the default); then [`Self::lookup`] decides.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`].
+    fn plain(&self, name: &Name) -> Result<Option<Metadata>> {
+        let _ = name;
+        Ok(None)
+    }
+
     /// All names in this directory, each once, in the layer's own order, without `.` and `..`.
     /// Nothing is looked up.
     ///

@@ -181,6 +181,16 @@ impl Object {
             .clone()
     }
 
+    /// The directory of the lower `layer` that this one merges, if the upper has none there.
+    pub(crate) fn lower_only(&self, layer: usize) -> Option<NodeRef> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        if state.upper.is_some() {
+            return None;
+        }
+        let lower = state.lowers.iter().find(|lower| lower.layer == layer)?;
+        Some(lower.node.clone())
+    }
+
     pub(crate) fn kept(&self) -> Option<Name> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.clone()
@@ -298,7 +308,8 @@ impl Inode {
 
     /// True once the object has lost this name.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self.place(), Place::Gone(_))
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(*place, Place::Gone(_))
     }
 
     /// The path in the union, for people.

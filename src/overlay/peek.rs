@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::errno::Errno;
+use crate::error::LayerId;
 use crate::meta::Metadata;
 use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::inode::{Inode, State};
@@ -88,23 +89,31 @@ impl Core {
     ) -> Res<Option<Metadata>> {
         let peeked = match dir.child(name) {
             Some(inode) => self.peek_inode(&inode)?,
-            None => match self.look_below(dir, name, first)? {
-                None => return Ok(None),
-                Some((made, _)) if self.is_plain(&made) => {
-                    return Ok(Some(self.plain_metadata(&made.state, made.real)));
+            None => {
+                if let Some(meta) = self.plain_in(dir, name, first) {
+                    return Ok(Some(meta));
                 }
-                Some((made, redirected)) => self.peeked(dir, name, made, redirected)?,
-            },
+                match self.look_below(dir, name, first)? {
+                    None => return Ok(None),
+                    Some((made, redirected)) => self.peeked(dir, name, made, redirected)?,
+                }
+            }
         };
         self.shown_metadata(&peeked.inode, &peeked.state, peeked.real)
             .map(Some)
     }
 
-    /// A lower file that cannot be in use under another name, so that nobody knows more of it.
-    fn is_plain(&self, made: &Made) -> bool {
-        let (real, state) = (&made.real, &made.state);
-        let one_name = self.upper.is_none() || real.nlink == 1;
-        !real.is_dir() && one_name && state.upper.is_none() && !state.metacopy
+    /// The attributes shown of `name` if the lower `layer` has it, none above has, and nobody knows more of it: it
+    /// cannot be in use under another name, and an index has no part in it. `None`: the layers are to be
+    /// looked through, which also tells what is wrong if something is.
+    fn plain_in(&self, dir: &Inode, name: &Name, layer: usize) -> Option<Metadata> {
+        let writable = self.upper.is_some();
+        if writable && self.features.index || dir.is_gone() {
+            return None;
+        }
+        let meta = dir.lower_only(layer)?.plain(name).ok()??;
+        let is_alone = !writable || meta.nlink == 1;
+        is_alone.then(|| self.plain_metadata(LayerId::Lower(layer), meta))
     }
 
     /// An object in use, as [`Core::peek`] answers.

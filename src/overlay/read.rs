@@ -90,15 +90,16 @@ impl Core {
         Ok(meta)
     }
 
-    /// As [`Core::shown_metadata`], of a lower file of which no upper and no other name is known.
-    pub(crate) fn plain_metadata(&self, state: &State, mut meta: Metadata) -> Metadata {
+    /// As [`Core::shown_metadata`], of a lower non-directory of which no upper and no other name is known, with its
+    /// own data.
+    pub(crate) fn plain_metadata(&self, layer: LayerId, mut meta: Metadata) -> Metadata {
         let (ino, device, nlink) = numbers(&Facts {
             numbering: self.numbering,
             real: &meta,
-            real_fs: self.fs_of(self.real_layer(state)),
+            real_fs: self.fs_of(layer),
             origin: None,
             union_nlink: None,
-            merged: state.is_merged(false),
+            merged: false,
             volatile_ino: 0,
         });
         (meta.ino, meta.nlink, meta.dev) = (ino, nlink, self.device(device));

@@ -87,7 +87,7 @@ pub struct WalkEntry {
     file_type: FileType,
     layer: LayerId,
     /// What it is made of, if the walk had to look.
-    peeked: Option<Peeked>,
+    peeked: Option<Box<Peeked>>,
 }
 
 impl fmt::Debug for Walk {
@@ -203,7 +203,7 @@ impl Walk {
             depth: 0,
             file_type: peeked.inode.file_type,
             layer: core.real_layer(&peeked.state),
-            peeked: Some(peeked),
+            peeked: Some(Box::new(peeked)),
         })
     }
 
@@ -250,7 +250,9 @@ impl Walk {
     /// has no type in the listing.
     fn entry(&self, dir: &Arc<Inode>, listed: Listed) -> Result<WalkEntry> {
         let depth = self.frames.len();
-        let mut path = self.path.clone();
+        let bytes = self.path.len() + 1 + listed.name.as_bytes().len();
+        let mut path = Vec::with_capacity(bytes);
+        path.extend_from_slice(&self.path);
         path.push(b'/');
         path.extend_from_slice(listed.name.as_bytes());
         let path = PathBuf::from(OsString::from_vec(path));
@@ -258,7 +260,7 @@ impl Walk {
         let peeked = if enters || listed.file_type.is_none() {
             let peeked = look(&self.core, dir, &listed.name, listed.layer)
                 .map_err(|e| e.into_error(OP, path.clone()))?;
-            Some(peeked)
+            Some(Box::new(peeked))
         } else {
             None
         };
@@ -431,7 +433,7 @@ impl WalkEntry {
     /// The object itself.
     pub(crate) fn peeked(&self) -> Result<Peeked> {
         match (&self.peeked, &self.dir, &self.name) {
-            (Some(peeked), _, _) => Ok(peeked.clone()),
+            (Some(peeked), _, _) => Ok((**peeked).clone()),
             (None, Some(dir), Some(name)) => look(&self.core, dir, name, self.layer)
                 .map_err(|e| e.into_error("metadata", self.path.clone())),
             _ => Err(Error::new("metadata", self.path.clone(), Errno::ENOENT)),

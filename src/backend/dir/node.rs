@@ -16,7 +16,7 @@ use super::flags;
 use super::plain;
 use super::resolve::{self, Place, open_beneath, stale};
 use super::stat;
-use super::tree::{DirNode, Location, Origin};
+use super::tree::{DirNode, Location, Origin, Tree};
 use crate::backend::encoding::{is_char_whiteout, may_be_xattr_whiteout};
 use crate::backend::{
     Access, Entry, FileHandle, LayerFile, LayerNode, RawEntry, Result, WhiteoutForm,
@@ -50,6 +50,30 @@ impl LayerNode for DirNode {
 
     fn lookup_plain(&self, name: &Name) -> Result<Option<Entry>> {
         self.find(name, false)
+    }
+
+    fn plain(&self, name: &Name) -> Result<Option<Metadata>> {
+        if self.tree.writable.is_some() {
+            return Ok(None);
+        }
+        let fd = self.dir_fd()?;
+        let place = Place::Named(fd.as_fd(), name);
+        let found = match place.statx() {
+            Ok(found) => found,
+            Err(Sys::NOENT) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        self.tree.check_mount(&found)?;
+        let meta = stat::metadata(&found)?;
+        let is_metacopy = || {
+            let attr = OverlayAttr::Metacopy.full_name(self.tree.identity.namespace);
+            let read = || attr::get(place, &attr);
+            plain::metacopy(&self.tree, stat::key(&found), read).map(|value| value.is_some())
+        };
+        let is_plain = !meta.is_dir()
+            && whiteout_form(&self.tree, &meta, place, true)?.is_none()
+            && !(meta.is_file() && is_metacopy()?);
+        Ok(is_plain.then_some(meta))
     }
 
     fn list(&self) -> Result<Vec<RawEntry>> {
@@ -86,15 +110,11 @@ impl LayerNode for DirNode {
     }
 
     fn overlay_attr(&self, attr: OverlayAttr) -> Result<Option<Vec<u8>>> {
-        let keeps = attr == OverlayAttr::Metacopy && self.keeps_plain();
-        if keeps && plain::is_known(self.tree.id, self.key.ino) {
-            return Ok(None);
+        let read = || self.xattr(&attr.full_name(self.tree.identity.namespace));
+        if attr == OverlayAttr::Metacopy && self.file_type.is_file() {
+            return plain::metacopy(&self.tree, self.key, read);
         }
-        let value = self.xattr(&attr.full_name(self.tree.identity.namespace))?;
-        if keeps && value.is_none() {
-            plain::note(self.tree.id, self.key.ino);
-        }
-        Ok(value)
+        read()
     }
 
     fn flags(&self) -> Result<InodeFlags> {
@@ -131,14 +151,6 @@ impl LayerNode for DirNode {
 }
 
 impl DirNode {
-    /// Whether it is kept that this file lacks an attribute: a file in a layer in which nothing changes, on the
-    /// filesystem of the layer's root.
-    fn keeps_plain(&self) -> bool {
-        let tree = &self.tree;
-        let stays = tree.writable.is_none() && tree.stable_ids;
-        stays && self.file_type.is_file() && self.key.dev == tree.root_key.dev
-    }
-
     /// Looks a name up; a whiteout by attribute is one if `marks` say so.
     fn find(&self, name: &Name, marks: bool) -> Result<Option<Entry>> {
         let fd = self.dir_fd()?;
@@ -150,14 +162,9 @@ impl DirNode {
         };
         self.tree.check_mount(&found)?;
         let meta = stat::metadata(&found)?;
-        if is_char_whiteout(meta.file_type, meta.rdev) {
-            return Ok(Some(Entry::Whiteout(WhiteoutForm::CharDevice)));
-        }
-        if marks && may_be_xattr_whiteout(meta.file_type, meta.size) {
-            let attr = OverlayAttr::Whiteout.full_name(self.tree.identity.namespace);
-            if attr::get(Place::Named(fd.as_fd(), name), &attr)?.is_some() {
-                return Ok(Some(Entry::Whiteout(WhiteoutForm::Xattr)));
-            }
+        let place = Place::Named(fd.as_fd(), name);
+        if let Some(form) = whiteout_form(&self.tree, &meta, place, marks)? {
+            return Ok(Some(Entry::Whiteout(form)));
         }
         let this = self.arc()?;
         let node = this.child(name, stat::key(&found), meta.file_type);
@@ -238,6 +245,24 @@ impl DirNode {
         self.set_location(Location::Pinned(fd.into()));
         Ok(())
     }
+}
+
+/// In which form what was found at a place is a whiteout; the one by attribute counts if `marks` say so.
+fn whiteout_form(
+    tree: &Tree,
+    meta: &Metadata,
+    place: Place<'_>,
+    marks: bool,
+) -> Result<Option<WhiteoutForm>> {
+    if is_char_whiteout(meta.file_type, meta.rdev) {
+        return Ok(Some(WhiteoutForm::CharDevice));
+    }
+    if !marks || !may_be_xattr_whiteout(meta.file_type, meta.size) {
+        return Ok(None);
+    }
+    let attr = OverlayAttr::Whiteout.full_name(tree.identity.namespace);
+    let mark = attr::get(place, &attr)?;
+    Ok(mark.map(|_| WhiteoutForm::Xattr))
 }
 
 fn open_without_waiting(

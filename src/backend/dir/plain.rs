@@ -6,6 +6,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::tree::{Key, Tree};
+use crate::backend::Result;
+
 /// Parts with a lock each.
 const SHARDS: usize = 64;
 
@@ -57,8 +60,26 @@ fn find(set: &mut Set, layer: u64, number: u64) -> Option<&mut Block> {
         .find(|block| block.layer == layer && block.number == number)
 }
 
+/// The attribute of a file, unless that is known to lack it: `read`, and kept if there is none, of a file in a
+/// layer in which nothing changes, on the filesystem of the layer's root.
+pub(super) fn metacopy(
+    tree: &Tree,
+    file: Key,
+    read: impl FnOnce() -> Result<Option<Vec<u8>>>,
+) -> Result<Option<Vec<u8>>> {
+    let keeps = tree.writable.is_none() && tree.stable_ids && file.dev == tree.root_key.dev;
+    if keeps && is_known(tree.id, file.ino) {
+        return Ok(None);
+    }
+    let value = read()?;
+    if keeps && value.is_none() {
+        note(tree.id, file.ino);
+    }
+    Ok(value)
+}
+
 /// Whether the file is known to lack the attribute.
-pub(super) fn is_known(layer: u64, ino: u64) -> bool {
+fn is_known(layer: u64, ino: u64) -> bool {
     let known = at(layer, ino, |set, number, bit| {
         find(set, layer, number).is_some_and(|block| block.known & bit != 0)
     });
@@ -66,7 +87,7 @@ pub(super) fn is_known(layer: u64, ino: u64) -> bool {
 }
 
 /// Notes that the file lacks it.
-pub(super) fn note(layer: u64, ino: u64) {
+fn note(layer: u64, ino: u64) {
     at(layer, ino, |set, number, bit| {
         if let Some(block) = find(set, layer, number) {
             block.known |= bit;

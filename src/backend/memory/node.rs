@@ -104,6 +104,27 @@ impl LayerNode for MemNode {
         self.find(name, true)
     }
 
+    fn plain(&self, name: &Name) -> Result<Option<Metadata>> {
+        self.with(|state, inode| {
+            let Content::Directory(dir) = &inode.content else {
+                return Err(Errno::ENOTDIR.into());
+            };
+            let Some(found) = dir.entries.get(name) else {
+                return Ok(None);
+            };
+            let shared = &self.pin.shared;
+            let inode = state.inode(found.ino)?;
+            let is_file = inode.meta.is_file();
+            let is_plain = !inode.meta.is_dir()
+                && inode.whiteout(shared.attr(OverlayAttr::Whiteout)).is_none()
+                && !(is_file
+                    && inode
+                        .xattrs
+                        .contains_key(shared.attr(OverlayAttr::Metacopy)));
+            Ok(is_plain.then(|| shared.metadata(inode)))
+        })
+    }
+
     fn lookup_plain(&self, name: &Name) -> Result<Option<Entry>> {
         self.find(name, false)
     }

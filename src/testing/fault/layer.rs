@@ -221,6 +221,10 @@ impl LayerNode for FaultNode {
         self.find(name, || self.inner.lookup_plain(name))
     }
 
+    fn plain(&self, name: &Name) -> Result<Option<Metadata>> {
+        self.ask("lookup", || self.inner.plain(name))
+    }
+
     fn list(&self) -> Result<Vec<RawEntry>> {
         self.ask("list", || self.inner.list())
     }
