@@ -2,10 +2,10 @@
 //!
 //! One room: copying up, which nearly every change begins with, needs all of a plan's state.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::backend::NodeRef;
+use crate::backend::{Access, LayerFile, NodeRef};
 use crate::errno::Errno;
 use crate::error::LayerId;
 use crate::meta::{InodeFlags, Metadata, Timestamp};
@@ -71,6 +71,8 @@ pub(crate) struct Build<'a> {
     pub(crate) bound: Vec<Option<NodeRef>>,
     pub(crate) effects: Vec<(usize, Effect)>,
     pub(crate) segments: Vec<Segment>,
+    /// Lower files whose data are copied, where they were opened to be looked at.
+    pub(crate) sources: Vec<(Obj, Box<dyn LayerFile>)>,
     /// The errno of a step that the upper cannot do since it stores no overlay attributes (R033).
     pub(crate) unstorable: Errno,
     /// The plan has no commit: what is to be said once its steps are done.
@@ -80,14 +82,14 @@ pub(crate) struct Build<'a> {
     staged: &'a [Staged],
     /// If data must be staged first, the plan is made once more afterwards.
     pub(crate) is_redone: bool,
-    uppers: HashMap<u64, Obj>,
+    uppers: BTreeMap<u64, Obj>,
     /// Names that the plan gives to upper objects, by directory.
-    pub(crate) links: HashSet<(u64, Name)>,
+    pub(crate) links: BTreeSet<(u64, Name)>,
     /// Indexed objects that the plan counts anew.
-    pub(crate) counts: HashMap<u64, Linked>,
-    impure: HashSet<u64>,
+    pub(crate) counts: BTreeMap<u64, Linked>,
+    impure: BTreeSet<u64>,
     /// Files that the plan copies up (true: without data) or brings data into (false).
-    pub(crate) metacopy: HashMap<u64, bool>,
+    pub(crate) metacopy: BTreeMap<u64, bool>,
     work: Option<Obj>,
 }
 
@@ -99,16 +101,17 @@ impl<'a> Build<'a> {
             bound: Vec::new(),
             effects: Vec::new(),
             segments: Vec::new(),
+            sources: Vec::new(),
             unstorable: Errno::EIO,
             refusal: None,
             made: None,
             staged,
             is_redone: false,
-            uppers: HashMap::new(),
-            links: HashSet::new(),
-            counts: HashMap::new(),
-            impure: HashSet::new(),
-            metacopy: HashMap::new(),
+            uppers: BTreeMap::new(),
+            links: BTreeSet::new(),
+            counts: BTreeMap::new(),
+            impure: BTreeSet::new(),
+            metacopy: BTreeMap::new(),
             work: None,
         }
     }
@@ -155,7 +158,9 @@ impl<'a> Build<'a> {
     /// The upper object of `inode`, copied up first if it is not in the upper (rules R112, R194 to
     /// R217), with at least so much of its data.
     pub(crate) fn upper(&mut self, inode: &Arc<Inode>, data: Data) -> Res<Obj> {
-        self.core.check_data(&inode.state())?;
+        if inode.with_state(|state| state.metacopy) {
+            self.core.check_data(&inode.state())?;
+        }
         let object = self.upper_object(inode, data)?;
         if data != Data::Attributes && self.lacks_data(inode) {
             self.promote(inode, object)?;
@@ -226,6 +231,9 @@ impl<'a> Build<'a> {
     /// Stores the origin of a merged upper directory that has none, as the kernel does when it looks
     /// the directory up (rule R065).
     fn record_origin(&mut self, inode: &Arc<Inode>, object: Obj) -> Res<()> {
+        if !inode.is_dir() || inode.with_state(|state| state.origin_recorded) {
+            return Ok(());
+        }
         let state = inode.state();
         let (Some(lower), Some(upper)) = (state.lowers.first(), &state.upper) else {
             return Ok(());
@@ -233,9 +241,6 @@ impl<'a> Build<'a> {
         let InodePlace::At(parent, _) = inode.place() else {
             return Ok(());
         };
-        if !inode.is_dir() || state.origin_recorded {
-            return Ok(());
-        }
         if upper
             .overlay_attr(OverlayAttr::Origin)
             .in_layer(LayerId::Upper)?
@@ -277,7 +282,7 @@ impl<'a> Build<'a> {
     }
 
     pub(crate) fn is_impure(&self, inode: &Inode) -> bool {
-        self.impure.contains(&inode.id) || inode.state().impure
+        self.impure.contains(&inode.id) || inode.with_state(|state| state.impure)
     }
 
     pub(crate) fn impure_effect(&mut self, inode: &Arc<Inode>, step: usize) {
@@ -306,16 +311,23 @@ impl<'a> Build<'a> {
         let state = inode.state();
         let lower = state.lowers.first().ok_or(Errno::ENOENT)?.clone();
         let layer = LayerId::Lower(lower.layer);
+        let data = data.settle(inode.file_type, core.features);
+        let is_apart = state.metacopy && data == Data::Full;
         let known = self.staged.iter().find(|s| s.inode == inode.id);
-        let told = match known.and_then(|s| s.lower.clone()) {
-            Some(told) => told,
-            None => Arc::new(self.lower_facts(&lower)?),
+        let (told, opened) = match known.and_then(|s| s.lower.clone()) {
+            Some(told) => (told, None),
+            None => {
+                // What is going to be read is opened first, and that tells its attributes too.
+                let reads = inode.file_type.is_file() && data == Data::Full && !is_apart;
+                let (told, opened) = self.lower_facts(&lower, self.is_redone && reads)?;
+                (Arc::new(told), opened)
+            }
         };
         let meta = told.meta.clone();
         let path = inode.path();
         let source = self.object(layer, path.clone(), Some(lower.node.clone()));
-        let data = data.settle(inode.file_type, core.features);
-        let data_source = match state.metacopy && data == Data::Full {
+        self.sources.extend(opened.map(|file| (source, file)));
+        let data_source = match is_apart {
             false => source,
             true => {
                 let (node, layer) = core.data_node(&state)?;
@@ -445,15 +457,30 @@ impl<'a> Build<'a> {
         size > LIGHT_BYTES_MAX || watched || self.core.features.fsync.syncs()
     }
 
-    fn lower_facts(&self, lower: &Lower) -> Res<LowerFacts> {
+    /// Reads what copying `lower` up needs; of a file that is to be read through a handle that is kept, where it
+    /// can be opened (if it cannot, reading it will tell).
+    fn lower_facts(
+        &self,
+        lower: &Lower,
+        reads: bool,
+    ) -> Res<(LowerFacts, Option<Box<dyn LayerFile>>)> {
         let layer = LayerId::Lower(lower.layer);
-        let meta = lower.node.metadata().in_layer(layer)?;
+        let file = match reads {
+            true => lower.node.open(Access::Read).ok(),
+            false => None,
+        };
+        let meta = match &file {
+            Some(file) => file.metadata(),
+            None => lower.node.metadata(),
+        };
+        let meta = meta.in_layer(layer)?;
         let indexed = index::needs_entry(self.core.features, meta.is_dir(), meta.nlink);
-        Ok(LowerFacts {
+        let facts = LowerFacts {
             xattrs: self.xattrs_to_copy(&lower.node, layer)?,
             origin: self.origin(lower, &meta, indexed)?,
             meta,
-        })
+        };
+        Ok((facts, file))
     }
 
     fn link_target(&self, lower: &Lower, meta: &Metadata) -> Res<Option<Vec<u8>>> {
@@ -500,9 +527,12 @@ impl<'a> Build<'a> {
 
     /// The times that an upper directory has, or will have once it is copied up.
     pub(crate) fn times_of(&self, dir: &Inode) -> Res<(Timestamp, Timestamp)> {
-        let state = dir.state();
-        let real = state.real().ok_or(Errno::ENOENT)?;
-        let meta = real.metadata().in_layer(self.core.real_layer(&state))?;
+        let real = dir.with_state(|state| {
+            let real = state.real().cloned();
+            real.map(|node| (node, self.core.real_layer(state)))
+        });
+        let (real, layer) = real.ok_or(Errno::ENOENT)?;
+        let meta = real.metadata().in_layer(layer)?;
         Ok((meta.atime, meta.mtime))
     }
 
@@ -517,6 +547,7 @@ impl<'a> Build<'a> {
             bound: self.bound,
             effects: self.effects,
             segments: self.segments,
+            sources: self.sources,
             unstorable: self.unstorable,
             refusal: self.refusal,
             made: self.made,
@@ -550,6 +581,7 @@ pub(crate) struct Prepared {
     pub(crate) bound: Vec<Option<NodeRef>>,
     pub(crate) effects: Vec<(usize, Effect)>,
     pub(crate) segments: Vec<Segment>,
+    pub(crate) sources: Vec<(Obj, Box<dyn LayerFile>)>,
     pub(crate) unstorable: Errno,
     pub(crate) refusal: Option<Fail>,
     pub(crate) made: Option<Obj>,

@@ -146,7 +146,14 @@ impl Run<'_> {
             .objects
             .get(to.0)
             .map_or(Path::new(""), |o| &o.path);
-        let source = self.node(from)?.open(Access::Read).in_layer(layer)?;
+        let own;
+        let source = match self.sources.iter().find(|(object, _)| *object == from) {
+            Some((_, file)) => &**file,
+            None => {
+                own = self.node(from)?.open(Access::Read).in_layer(layer)?;
+                &*own
+            }
+        };
         let target = self
             .node(to)?
             .open(Access::Write)
@@ -169,7 +176,7 @@ impl Run<'_> {
                 break;
             }
             end = extent.end;
-            copier.copy(&*source, layer, &*target, extent)?;
+            copier.copy(source, layer, &*target, extent)?;
         }
         self.core.meter.spend_data(copier.done);
         if !keep_size && (end < size || copier.done == 0) {

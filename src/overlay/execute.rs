@@ -142,6 +142,7 @@ impl Core {
             access: None,
             made: None,
             opened: None,
+            sources: &[],
         };
         for planned in &plan.steps {
             if let Err(e) = run.step(&planned.step, planned.role) {
@@ -160,6 +161,7 @@ impl Core {
             prepared.bound.clone(),
             prepared.unstorable,
         )?;
+        run.sources = &prepared.sources;
         let steps = prepared
             .plan
             .steps
@@ -209,6 +211,7 @@ impl Core {
             bound,
             effects,
             segments,
+            sources,
             unstorable,
             refusal,
             made,
@@ -217,7 +220,7 @@ impl Core {
         effects.sort_by_key(|(at, _)| *at);
         let mut effects = effects.into_iter().peekable();
         let mut run = Run::new(self, &plan, bound, unstorable)?;
-        (run.access, run.made) = (access, made);
+        (run.access, run.made, run.sources) = (access, made, &sources);
         let mut progress = Progress::default();
         let mut failed = None;
         for (i, planned) in plan.steps.iter().enumerate() {
@@ -344,6 +347,8 @@ pub(super) struct Run<'a> {
     /// See [`Build::made`].
     made: Option<Obj>,
     opened: Option<Opened>,
+    /// See [`Build::sources`].
+    pub(super) sources: &'a [(Obj, Box<dyn LayerFile>)],
 }
 
 /// A name in the work directory.
@@ -376,6 +381,7 @@ impl<'a> Run<'a> {
             access: None,
             made: None,
             opened: None,
+            sources: &[],
         })
     }
 

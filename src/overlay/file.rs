@@ -16,7 +16,7 @@ use crate::meta::{Metadata, SetAttr};
 use crate::op::OpenOptions;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::execute::Opened;
-use crate::overlay::inode::Inode;
+use crate::overlay::inode::{Inode, State};
 use crate::rules::attr::Change;
 use crate::xattr_name::XattrName;
 
@@ -137,7 +137,7 @@ impl File {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        if real.layer == LayerId::Upper || !self.open.inode.state().has_upper_data() {
+        if real.layer == LayerId::Upper || !self.open.inode.with_state(State::has_upper_data) {
             return Ok(real);
         }
         let fresh = open_real(&self.core, &self.open.inode, Access::Read)?;

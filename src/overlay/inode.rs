@@ -166,29 +166,25 @@ impl Object {
 
     /// A copy of the state; cheap.
     pub(crate) fn state(&self) -> State {
-        self.state
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.with_state(State::clone)
     }
 
     /// The upper object, if there is one.
     pub(crate) fn upper(&self) -> Option<NodeRef> {
-        self.state
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .upper
-            .clone()
+        self.with_state(|state| state.upper.clone())
+    }
+
+    /// Looks at the state without copying it. `look` asks nothing of this object.
+    pub(crate) fn with_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The directory of the lower `layer` that this one merges, if the upper has none there.
     pub(crate) fn lower_only(&self, layer: usize) -> Option<NodeRef> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        if state.upper.is_some() {
-            return None;
-        }
-        let lower = state.lowers.iter().find(|lower| lower.layer == layer)?;
-        Some(lower.node.clone())
+        self.with_state(|state| {
+            let lower = state.lowers.iter().find(|lower| lower.layer == layer)?;
+            state.upper.is_none().then(|| lower.node.clone())
+        })
     }
 
     pub(crate) fn kept(&self) -> Option<Name> {

@@ -12,7 +12,7 @@ use crate::op::OpenOptions;
 use crate::overlay::build::Build;
 use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::file::{File, access};
-use crate::overlay::inode::Inode;
+use crate::overlay::inode::{Inode, State};
 use crate::overlay::mutate::{Spec, Target};
 use crate::path::Name;
 use crate::rules::copy_up::Data;
@@ -77,7 +77,7 @@ impl Core {
         self.permit_open(inode, options)?;
         let options = &at_offsets(options);
         let mut opened = None;
-        if open::copies_up(options) && !inode.state().has_upper_data() {
+        if open::copies_up(options) && !inode.with_state(State::has_upper_data) {
             let data = match options.truncate {
                 true => Data::Truncate,
                 false => Data::Full,

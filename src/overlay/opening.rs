@@ -9,7 +9,7 @@ use crate::overlay::build::Build;
 use crate::overlay::core::{Core, Res};
 use crate::overlay::execute::Opened;
 use crate::overlay::file::{File, access};
-use crate::overlay::inode::Inode;
+use crate::overlay::inode::{Inode, State};
 use crate::overlay::lookup;
 use crate::overlay::mutate::{Spec, Target};
 use crate::overlay::paths::Follow;
@@ -65,7 +65,7 @@ impl Core {
             // The common case needs no exclusive access.
             let tree = self.read();
             let inode = self.existing(base, path, options)?;
-            let ready = inode.in_upper() && inode.state().has_upper_data();
+            let ready = inode.in_upper() && inode.with_state(State::has_upper_data);
             if !open::copies_up(options) || ready {
                 drop(tree);
                 return Ok((Found::Existing(inode), None));

@@ -19,10 +19,7 @@ impl Build<'_> {
     /// Whether the object, once what is planned so far is done, is a file in the upper without data.
     pub(crate) fn lacks_data(&self, inode: &Inode) -> bool {
         let planned = self.metacopy.get(&inode.id).copied();
-        planned.unwrap_or_else(|| {
-            let state = inode.state();
-            state.upper.is_some() && state.metacopy
-        })
+        planned.unwrap_or_else(|| inode.with_state(|s| s.upper.is_some() && s.metacopy))
     }
 
     /// Whether it will be one when it is copied up without data.
