@@ -330,7 +330,7 @@ fn calls_on_directories(name: &str, private: bool, most: i64, work: impl Fn(&Ove
 }
 
 /// As listed with their reasons in `docs/benchmarks.md`.
-const SMALL_COPY_UP_CALLS: i64 = 21;
+const SMALL_COPY_UP_CALLS: i64 = 20;
 
 /// Linux 6.17 or later: inode flags and attributes by directory and name. Earlier ones take detours.
 fn has_new_calls() -> bool {
