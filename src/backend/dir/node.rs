@@ -58,13 +58,9 @@ impl LayerNode for DirNode {
         }
         let fd = self.dir_fd()?;
         let place = Place::Named(fd.as_fd(), name);
-        let found = match place.statx() {
-            Ok(found) => found,
-            Err(Sys::NOENT) => return Ok(None),
-            Err(e) => return Err(e.into()),
+        let Some((found, meta)) = self.tree.look(place)? else {
+            return Ok(None);
         };
-        self.tree.check_mount(&found)?;
-        let meta = stat::metadata(&found)?;
         let is_metacopy = || {
             let attr = OverlayAttr::Metacopy.full_name(self.tree.identity.namespace);
             let read = || attr::get(place, &attr);
@@ -155,14 +151,10 @@ impl DirNode {
     fn find(&self, name: &Name, marks: bool) -> Result<Option<Entry>> {
         let fd = self.dir_fd()?;
         let _names = self.hold_names();
-        let found = match resolve::statx_at(fd.as_fd(), name.as_bytes()) {
-            Ok(found) => found,
-            Err(Sys::NOENT) => return Ok(None),
-            Err(e) => return Err(e.into()),
-        };
-        self.tree.check_mount(&found)?;
-        let meta = stat::metadata(&found)?;
         let place = Place::Named(fd.as_fd(), name);
+        let Some((found, meta)) = self.tree.look(place)? else {
+            return Ok(None);
+        };
         if let Some(form) = whiteout_form(&self.tree, &meta, place, marks)? {
             return Ok(Some(Entry::Whiteout(form)));
         }
@@ -244,6 +236,20 @@ impl DirNode {
         self.tree.check(&found, self.key)?;
         self.set_location(Location::Pinned(fd.into()));
         Ok(())
+    }
+}
+
+impl Tree {
+    /// What is at a place, if anything is; `EREMOTE` if it lies on another mount.
+    fn look(&self, place: Place<'_>) -> Result<Option<(Statx, Metadata)>> {
+        let found = match place.statx() {
+            Ok(found) => found,
+            Err(Sys::NOENT) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        self.check_mount(&found)?;
+        let meta = stat::metadata(&found)?;
+        Ok(Some((found, meta)))
     }
 }
 

@@ -27,15 +27,11 @@ pub(super) struct MemNode {
 impl MemNode {
     /// Looks a name up; a whiteout by attribute is one if `marks` say so.
     fn find(&self, name: &Name, marks: bool) -> Result<Option<Entry>> {
-        self.with(|state, inode| {
-            let Content::Directory(dir) = &inode.content else {
-                return Err(Errno::ENOTDIR.into());
-            };
-            let Some(found) = dir.entries.get(name) else {
+        self.with(|state, dir| {
+            let shared = &self.pin.shared;
+            let Some(inode) = named(state, dir, name)? else {
                 return Ok(None);
             };
-            let shared = &self.pin.shared;
-            let inode = state.inode(found.ino)?;
             Ok(Some(
                 match inode.whiteout(shared.attr(OverlayAttr::Whiteout)) {
                     Some(form) if marks || form == WhiteoutForm::CharDevice => {
@@ -91,6 +87,15 @@ pub(super) fn parse_handle(handle: &FileHandle) -> Option<(u64, u64)> {
     (handle.kind == HANDLE_KIND).then(|| (u64::from_le_bytes(*ino), u64::from_le_bytes(generation)))
 }
 
+/// What has a name in a directory.
+fn named<'a>(state: &'a State, dir: &Inode, name: &Name) -> Result<Option<&'a Inode>> {
+    let Content::Directory(dir) = &dir.content else {
+        return Err(Errno::ENOTDIR.into());
+    };
+    let found = dir.entries.get(name);
+    found.map(|found| state.inode(found.ino)).transpose()
+}
+
 impl LayerNode for MemNode {
     fn flags(&self) -> Result<InodeFlags> {
         self.with(|_, inode| Ok(inode.flags))
@@ -105,22 +110,15 @@ impl LayerNode for MemNode {
     }
 
     fn plain(&self, name: &Name) -> Result<Option<Metadata>> {
-        self.with(|state, inode| {
-            let Content::Directory(dir) = &inode.content else {
-                return Err(Errno::ENOTDIR.into());
-            };
-            let Some(found) = dir.entries.get(name) else {
+        self.with(|state, dir| {
+            let shared = &self.pin.shared;
+            let Some(inode) = named(state, dir, name)? else {
                 return Ok(None);
             };
-            let shared = &self.pin.shared;
-            let inode = state.inode(found.ino)?;
-            let is_file = inode.meta.is_file();
+            let has = |attr| inode.xattrs.contains_key(shared.attr(attr));
             let is_plain = !inode.meta.is_dir()
                 && inode.whiteout(shared.attr(OverlayAttr::Whiteout)).is_none()
-                && !(is_file
-                    && inode
-                        .xattrs
-                        .contains_key(shared.attr(OverlayAttr::Metacopy)));
+                && !(inode.meta.is_file() && has(OverlayAttr::Metacopy));
             Ok(is_plain.then(|| shared.metadata(inode)))
         })
     }
