@@ -32,8 +32,9 @@ pub enum Fs {
 /// Bytes of a loop file made from now on. They take memory only as they are written.
 pub static IMAGE_BYTES: AtomicU64 = AtomicU64::new(512 << 20);
 
-/// The memory of a loop file with ext4 is there from the start. Otherwise writing a block for the first
-/// time takes longer than writing it again.
+/// All of a loop file with ext4 is written once from the start. Otherwise writing a block for the first time
+/// takes several times as long as writing it again, since memory must be found for it, in a virtual machine by
+/// the host too. It depends on where ext4 puts a file whether its blocks were written before.
 pub static IMAGE_WHOLE: AtomicBool = AtomicBool::new(false);
 
 struct Image {
@@ -94,15 +95,15 @@ impl Fs {
             Fs::Btrfs => ("mkfs.btrfs", &["-q", "-f"]),
             Fs::Tmpfs | Fs::Ramfs => unreachable!("{} has no image", self.name()),
         };
-        let whole = self == Fs::Ext4 && IMAGE_WHOLE.load(Ordering::Relaxed);
         // What is large may also have many files.
-        let more: &[&str] = if whole { &["-i", "8192"] } else { &[] };
+        let more: &[&str] = match self == Fs::Ext4 && IMAGE_WHOLE.load(Ordering::Relaxed) {
+            true => {
+                fill(file.as_file(), bytes);
+                &["-i", "8192", "-E", "nodiscard,lazy_itable_init=0"]
+            }
+            false => &[],
+        };
         run(Command::new(mkfs).args(args).args(more).arg(file.path()));
-        if whole {
-            // Afterwards, since making a filesystem gives back what it does not use.
-            let flags = rustix::fs::FallocateFlags::empty();
-            rustix::fs::fallocate(file.as_file(), flags, 0, bytes).unwrap();
-        }
         let device = run(Command::new("losetup")
             .args(["--find", "--show"])
             .arg(file.path()));
@@ -213,6 +214,18 @@ impl Drop for Mounted {
             let _ = umount2(at, MntFlags::MNT_DETACH);
         }
         let _ = umount2(&self.base, MntFlags::MNT_DETACH);
+    }
+}
+
+/// Writes all bytes of a file, so that there is memory or a place on a disk for each.
+fn fill(mut file: &File, bytes: u64) {
+    use std::io::Write;
+    let zeros = vec![0; 1 << 20];
+    let mut left = bytes;
+    while left > 0 {
+        let n = left.min(zeros.len() as u64);
+        file.write_all(zeros.get(..n as usize).unwrap()).unwrap();
+        left -= n;
     }
 }
 
