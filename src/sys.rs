@@ -193,6 +193,16 @@ pub(crate) fn clone_range(
     if rc < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
+/// Starts to write back what `len` bytes of `fd` at `offset` hold, without waiting for it. What fails is told
+/// by the `fsync(2)` that makes it durable.
+pub(crate) fn begin_writeback(fd: BorrowedFd<'_>, offset: u64, len: u64) {
+    let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else {
+        return;
+    };
+    // SAFETY: all arguments are integers, the descriptor is borrowed for the time of the call.
+    unsafe { libc::sync_file_range(fd.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
 /// Sets permission bits of `name` in `dir` (of `dir` itself, which may be `O_PATH`, if `name` is
 /// empty), never through a symlink.
 ///

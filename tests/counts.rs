@@ -296,6 +296,35 @@ fn system_calls_of_a_new_file() {
     });
 }
 
+/// A copy that is made durable is written back while it is made, piece by piece, the last with the `fsync(2)`;
+/// one that is not is left to the kernel.
+#[test]
+fn a_synced_copy_up_is_written_back_meanwhile() {
+    let name = "a_synced_copy_up_is_written_back_meanwhile";
+    if !child::is_child() {
+        for (is_synced, begun, synced) in [(1, 2, 1), (0, 0, 0)] {
+            let Some(calls) = traced(name, is_synced) else {
+                return;
+            };
+            let of = |name: &str| calls.get(name).copied().unwrap_or_default();
+            let told = (of("sync_file_range"), of("fsync"));
+            assert_eq!(told, (begun, synced), "{calls:?}");
+        }
+        return;
+    }
+    let fsync = match count() {
+        0 => Fsync::Off,
+        _ => Fsync::Auto,
+    };
+    let dir = child::scratch();
+    let lower = lower_with(dir.path(), 0);
+    std::fs::write(lower.join("large"), vec![7; 20 << 20]).unwrap();
+    let union = overlay_on(dir.path(), false, fsync);
+    touch(&union, "/large");
+    let copy = std::fs::read(dir.path().join("upper/large")).unwrap();
+    assert!(copy == vec![7; 20 << 20]);
+}
+
 fn touch_one(union: &Overlay, n: usize) {
     touch(union, &format!("/f{n}"));
 }
@@ -317,16 +346,20 @@ fn calls_on_directories(name: &str, private: bool, most: i64, work: impl Fn(&Ove
     }
     let dir = child::scratch();
     let count = count();
-    let lower = lower_with(dir.path(), count);
+    lower_with(dir.path(), count);
+    let union = overlay_on(dir.path(), private, Fsync::Off);
+    (0..count).for_each(|n| work(&union, n));
+}
+
+/// The union of the directories that [`lower_with`] made.
+fn overlay_on(dir: &Path, private: bool, fsync: Fsync) -> Overlay {
     let lower = DirLayerOptions::new()
         .private_mount(private)
-        .open_lower(lower);
+        .open_lower(dir.join("lower"));
     let lowers = LayerStack::from_top([lower.unwrap()]).unwrap();
-    let dir = |name: &str| dir.path().join(name);
-    let upper = DirLayer::open_upper(dir("upper"), dir("work")).unwrap();
-    let options = OverlayOptions::new().fsync(Fsync::Off);
-    let union = Overlay::with_options(&lowers, upper, options).unwrap();
-    (0..count).for_each(|n| work(&union, n));
+    let upper = DirLayer::open_upper(dir.join("upper"), dir.join("work")).unwrap();
+    let options = OverlayOptions::new().fsync(fsync);
+    Overlay::with_options(&lowers, upper, options).unwrap()
 }
 
 /// As listed with their reasons in `docs/benchmarks.md`.

@@ -283,6 +283,13 @@ pub trait LayerFile: Any + Debug + Send + Sync {
         Ok(())
     }
 
+    /// Says that a [`sync`](Self::sync) follows once more has been written: what `len` bytes at `offset` hold
+    /// may be written back meanwhile. Nothing is durable by that, and the sync tells what fails. A layer for
+    /// which it makes no difference does nothing.
+    fn begin_sync(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
+
     /// The descriptor behind this file, if there is one.
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None

@@ -9,7 +9,7 @@ use crate::error::LayerId;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::execute::Run;
 use crate::overlay::options::CopyProgress;
-use crate::rules::plan::Obj;
+use crate::rules::plan::{Obj, Step};
 use crate::rules::xattr;
 use crate::xattr_name::XattrName;
 
@@ -25,6 +25,8 @@ pub(crate) struct Copier<'a> {
     pub(crate) path: &'a Path,
     pub(crate) size: u64,
     pub(crate) done: u64,
+    /// The copy is made durable once all of it is there.
+    pub(crate) syncs: bool,
     pub(crate) buffer: Vec<u8>,
 }
 
@@ -57,11 +59,11 @@ impl Copier<'_> {
         let mut in_kernel = true;
         while at < extent.end {
             let left = extent.end - at;
-            let mut copied = 0;
+            let (mut copied, mut shared) = (0, false);
             if in_kernel {
                 // All of it: what can be shared is, at once; what must be copied comes in pieces.
                 match target.clone_range(source, at, at, left) {
-                    Ok(cloned) => copied = cloned.bytes.min(left),
+                    Ok(cloned) => (copied, shared) = (cloned.bytes.min(left), cloned.shared),
                     Err(e) if e.errno() == Errno::EOPNOTSUPP => in_kernel = false,
                     Err(e) => return Err(e).in_layer(LayerId::Upper),
                 }
@@ -72,6 +74,10 @@ impl Copier<'_> {
             }
             if copied == 0 {
                 break;
+            }
+            // While the next piece is copied, this one is written back.
+            if self.syncs && !shared && at + copied < self.size {
+                target.begin_sync(at, copied);
             }
             at += copied;
             self.done += copied;
@@ -138,6 +144,12 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Whether the plan makes the content of an object durable.
+    fn syncs(&self, object: Obj) -> bool {
+        let is_sync = |step: &Step| matches!(step, Step::Sync { object: o } if *o == object);
+        self.plan.steps.iter().any(|planned| is_sync(&planned.step))
+    }
+
     /// Copies the data of a file, extent by extent, holes left out (rules R228 to R230).
     pub(super) fn copy_data(&self, from: Obj, to: Obj, size: u64, keep_size: bool) -> Res<()> {
         let layer = self.layer(from);
@@ -163,6 +175,7 @@ impl Run<'_> {
             path,
             size,
             done: 0,
+            syncs: self.syncs(to),
             buffer: Vec::new(),
         };
         copier.report()?;

@@ -231,6 +231,10 @@ impl LayerFile for DirFile {
         }
     }
 
+    fn begin_sync(&self, offset: u64, len: u64) {
+        sys::begin_writeback(self.fd.as_fd(), offset, len);
+    }
+
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         if !self.is_lent || self.access == Access::ReadWrite {
             return Some(self.fd.as_fd());

@@ -377,6 +377,12 @@ impl LayerFile for FaultFile {
             .ask("file.sync", what, || self.inner.sync(data_only))
     }
 
+    fn begin_sync(&self, offset: u64, len: u64) {
+        if !self.core.faults.is_stopped() {
+            self.inner.begin_sync(offset, len);
+        }
+    }
+
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         match self.core.faults.is_stopped() {
             true => None,
