@@ -368,10 +368,11 @@ impl Inode {
     /// Records a child; if another thread was faster, answers its inode.
     pub(crate) fn adopt(&self, name: &Name, child: &Arc<Inode>) -> Arc<Inode> {
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(existing) = children.get(name).and_then(Weak::upgrade) {
+        let known = children.entry(name.clone()).or_default();
+        if let Some(existing) = known.upgrade() {
             return existing;
         }
-        children.insert(name.clone(), Arc::downgrade(child));
+        *known = Arc::downgrade(child);
         child.clone()
     }
 

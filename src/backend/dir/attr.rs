@@ -147,8 +147,8 @@ fn list_at(place: Place<'_>) -> Result<Option<Read>> {
     Ok(at(|| growing(|buf| sys::listxattrat(dir, file, buf))))
 }
 
-/// The names of all attributes.
-pub(super) fn list(place: Place<'_>) -> Result<Vec<XattrName>> {
+/// The names of all attributes, each with a NUL behind it; `None` if the filesystem lists none.
+pub(super) fn list(place: Place<'_>) -> Result<Option<Vec<u8>>> {
     let got = match list_at(place)? {
         Some(got) => got,
         None => {
@@ -164,14 +164,22 @@ pub(super) fn list(place: Place<'_>) -> Result<Vec<XattrName>> {
         }
     };
     match got {
-        Ok(list) => list
-            .split(|b| *b == 0)
-            .filter(|name| !name.is_empty())
-            .map(|name| XattrName::new(name).map_err(Into::into))
-            .collect(),
-        Err(Errno::EOPNOTSUPP) => Ok(Vec::new()),
+        Ok(list) => Ok(Some(list)),
+        Err(Errno::EOPNOTSUPP) => Ok(None),
         Err(e) => Err(gone(e).into()),
     }
+}
+
+/// The names in such a list.
+pub(super) fn in_list(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|b| *b == 0).filter(|name| !name.is_empty())
+}
+
+/// The names in such a list, checked.
+pub(super) fn names(list: &[u8]) -> Result<Vec<XattrName>> {
+    in_list(list)
+        .map(|name| XattrName::new(name).map_err(Into::into))
+        .collect()
 }
 
 /// Sets or removes an attribute.

@@ -26,7 +26,7 @@ use crate::meta::InodeFlags;
 use crate::meta::{FileType, Metadata};
 use crate::path::Name;
 use crate::sys;
-use crate::xattr_name::{OverlayAttr, XattrName};
+use crate::xattr_name::{OverlayAttr, XattrName, XattrNamespace};
 
 /// Bytes of entries read from a directory with one system call.
 const LIST_BYTES: usize = 32 * 1024;
@@ -102,11 +102,18 @@ impl LayerNode for DirNode {
     }
 
     fn xattrs(&self) -> Result<Vec<XattrName>> {
-        self.with_place(attr::list)
+        match self.listed() {
+            Some(list) => attr::names(list),
+            None => attr::names(&self.with_place(attr::list)?.unwrap_or_default()),
+        }
     }
 
     fn overlay_attr(&self, attr: OverlayAttr) -> Result<Option<Vec<u8>>> {
-        let read = || self.xattr(&attr.full_name(self.tree.identity.namespace));
+        let name = attr.full_name(self.tree.identity.namespace);
+        let read = || match self.listed() {
+            Some(list) if !attr::in_list(list).any(|n| n == name.as_bytes()) => Ok(None),
+            _ => self.xattr(&name),
+        };
         if attr == OverlayAttr::Metacopy && self.file_type.is_file() {
             return plain::metacopy(&self.tree, self.key, read);
         }
@@ -164,6 +171,21 @@ impl DirNode {
             node.repair(&this, name, fd.as_fd())?;
         }
         Ok(Some(Entry::Node(node, meta)))
+    }
+
+    /// The list of a lower's attributes: read once, as lowers do not change, in place of asking for overlay
+    /// attributes one by one. `None` where it does not tell which those are: who may not read a file is
+    /// refused its `user.` attributes, but not their names.
+    fn listed(&self) -> Option<&[u8]> {
+        let tree = &self.tree;
+        if tree.writable.is_some() || tree.identity.namespace != XattrNamespace::Trusted {
+            return None;
+        }
+        let read = || self.with_place(attr::list).ok().flatten();
+        let listed = self
+            .listed
+            .get_or_init(|| read().map(Vec::into_boxed_slice));
+        listed.as_deref()
     }
 
     /// Opens this regular file.

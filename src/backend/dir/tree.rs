@@ -20,7 +20,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
 
 use super::fds::FdSlot;
@@ -180,6 +180,8 @@ pub(super) struct DirNode {
     location: RwLock<Location>,
     slot: FdSlot,
     children: Option<Box<Children>>,
+    /// See `DirNode::listed`.
+    pub(super) listed: OnceLock<Option<Box<[u8]>>>,
 }
 
 impl fmt::Debug for DirNode {
@@ -235,6 +237,7 @@ impl DirNode {
             location: RwLock::new(location),
             slot: FdSlot::default(),
             children: children.then(Box::default),
+            listed: OnceLock::new(),
         })
     }
 
