@@ -363,7 +363,7 @@ fn overlay_on(dir: &Path, private: bool, fsync: Fsync) -> Overlay {
 }
 
 /// As listed with their reasons in `docs/benchmarks.md`.
-const SMALL_COPY_UP_CALLS: i64 = 20;
+const SMALL_COPY_UP_CALLS: i64 = 19;
 
 /// Linux 6.17 or later: inode flags and attributes by directory and name. Earlier ones take detours.
 fn has_new_calls() -> bool {

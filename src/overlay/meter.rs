@@ -10,6 +10,9 @@ pub(crate) struct Meter(Mutex<Cost>);
 
 impl Meter {
     pub(crate) fn spend(&self, cost: &Cost) {
+        if *cost == Cost::default() {
+            return;
+        }
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) += *cost;
     }
 
