@@ -13,7 +13,9 @@ use layerstack::testing::case::xattr;
 use layerstack::testing::spec::Piece;
 use layerstack::testing::strategy::Profile;
 use layerstack::testing::{Case, LayerSpec, NodeKind, NodeSpec};
-use layerstack::{Op, OpenOptions, OverlayAttr, RenameFlags, SetAttr, SetTime, Timestamp};
+use layerstack::{
+    Credentials, Op, OpenOptions, OverlayAttr, RenameFlags, SetAttr, SetTime, Timestamp,
+};
 use support::fs::Fs;
 use support::namespace::{in_mount_namespace, require_kernel};
 use support::ours::{DirSystem, MemSystem};
@@ -455,4 +457,14 @@ fn a_redirect_behind_a_redirect_in_one_layer() {
         .with("/b", to(b"/a/a"));
     let ops = vec![Op::ReadDir { path: "/b".into() }];
     check(&Case::new(lowers, Some(upper)).ops(ops));
+}
+
+/// `.` behind a directory is reached by who may search it, also as a component of `mkdir -p`.
+#[test]
+fn a_dot_in_a_directory_that_may_not_be_searched() {
+    let upper = LayerSpec::new().with("/open", NodeSpec::dir().mode(0o777));
+    let path = "/open/c/.".into();
+    let make = Op::CreateDirAll { path, mode: 0o644 };
+    let ops = vec![make.run_as(&Credentials::user(1, 1000))];
+    check(&Case::new(vec![LayerSpec::new()], Some(upper)).ops(ops));
 }

@@ -23,6 +23,10 @@ use crate::xattr_name::{OverlayAttr, XattrName};
 /// locks are dropped, takes as long.
 const LIGHT_BYTES_MAX: u64 = 64 << 10;
 
+/// Objects that a plan speaks of, and effects that it has, mostly: room for them is made once.
+const OBJECTS_GUESS: usize = 6;
+const EFFECTS_GUESS: usize = 4;
+
 /// What happens to the engine's state once a step has been executed. Given the bound objects.
 pub(crate) type Effect = Box<dyn FnOnce(&[Option<NodeRef>]) + Send>;
 
@@ -98,8 +102,8 @@ impl<'a> Build<'a> {
         Build {
             core,
             plan: Plan::default(),
-            bound: Vec::new(),
-            effects: Vec::new(),
+            bound: Vec::with_capacity(OBJECTS_GUESS),
+            effects: Vec::with_capacity(EFFECTS_GUESS),
             segments: Vec::new(),
             sources: Vec::new(),
             unstorable: Errno::EIO,
@@ -369,8 +373,8 @@ impl<'a> Build<'a> {
             source,
             data_source,
             target: self.link_target(&lower, &meta)?,
-            xattrs: told.xattrs.clone(),
-            origin: told.origin.clone(),
+            xattrs: &told.xattrs,
+            origin: told.origin.as_deref(),
             nlink: counted.then(|| nlink_value(Relative::Upper, meta.nlink, upper_nlink)),
             entry,
             flags: InodeFlags {

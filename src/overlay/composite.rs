@@ -31,7 +31,8 @@ pub(crate) fn create_dir_all(core: &Core, base: &Arc<Inode>, path: &Path, mode: 
     let count = parsed.components.len();
     for (i, component) in parsed.components.iter().enumerate() {
         let step: &Path = match component {
-            Component::Here => continue,
+            // Only who may search the directory gets there.
+            Component::Here => Path::new("."),
             Component::Parent => Path::new(".."),
             Component::Name(name) => name.as_path(),
             Component::TooLong => return Err(Fail::rule(Errno::ENAMETOOLONG, "R036")),

@@ -39,6 +39,7 @@ use crate::rules::Features;
 use crate::rules::config::facts::Facts;
 use crate::rules::config::settle::Settled;
 use crate::rules::config::{Fsync, Settings};
+use crate::rules::index;
 use crate::rules::inode::Numbering;
 use crate::rules::warning::Warning;
 use crate::rules::whiteout::{Opacity, opacity};
@@ -198,6 +199,7 @@ pub(crate) struct Shared {
     pub(crate) objects: Arc<Objects>,
     next_id: AtomicU64,
     next_temp: AtomicU64,
+    exclusive: AtomicU64,
     pub(crate) meter: Meter,
     pub(crate) watchers: Arc<Watchers>,
     /// Layer roots; meeting one inside another layer is a loop (rule R016).
@@ -348,6 +350,7 @@ impl Core {
             objects: Arc::default(),
             next_id: AtomicU64::new(2),
             next_temp: AtomicU64::new(1),
+            exclusive: AtomicU64::new(0),
             meter: Meter::default(),
             watchers: Arc::default(),
             traps: roots.traps,
@@ -422,7 +425,14 @@ impl Shared {
 
     /// Exclusive access to the tree's shape.
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, ()> {
-        self.tree.write().unwrap_or_else(PoisonError::into_inner)
+        let tree = self.tree.write().unwrap_or_else(PoisonError::into_inner);
+        self.exclusive.fetch_add(1, Ordering::Relaxed);
+        tree
+    }
+
+    /// How often there was exclusive access so far. While it is held, or shared access, this stays the same.
+    pub(crate) fn exclusive(&self) -> u64 {
+        self.exclusive.load(Ordering::Relaxed)
     }
 
     pub(crate) fn new_id(&self) -> u64 {
@@ -432,7 +442,7 @@ impl Shared {
     /// A free name in the work directory, in the kernel's form (rule R047).
     pub(crate) fn temp_name(&self) -> Res<Name> {
         let n = self.next_temp.fetch_add(1, Ordering::Relaxed);
-        Ok(Name::new(format!("#{n:x}"))?)
+        Ok(index::temporary(n)?)
     }
 
     pub(crate) fn is_trap(&self, fs: usize, ino: u64) -> bool {

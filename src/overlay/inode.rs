@@ -13,13 +13,16 @@ use std::ffi::OsString;
 use std::ops::Deref;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use crate::backend::NodeRef;
 use crate::meta::{FileType, InodeFlags};
 use crate::overlay::data::DataPath;
 use crate::path::{Name, join};
+
+/// Bytes of most paths.
+const PATH_BYTES_GUESS: usize = 64;
 
 /// A node of a lower layer.
 #[derive(Clone, Debug)]
@@ -209,6 +212,8 @@ pub(crate) struct Inode {
     linked: AtomicBool,
     place: Mutex<Place>,
     children: Mutex<HashMap<Name, Weak<Inode>>>,
+    /// Where among the recent ones it may be; theirs.
+    pub(crate) kept_at: AtomicUsize,
 }
 
 impl Deref for Inode {
@@ -241,6 +246,7 @@ impl Inode {
             linked: AtomicBool::new(linked),
             place: Mutex::new(place),
             children: Mutex::new(HashMap::new()),
+            kept_at: AtomicUsize::new(0),
         });
         if inode.is_dir() {
             let mut dir = inode.dir.lock().unwrap_or_else(PoisonError::into_inner);
@@ -310,27 +316,24 @@ impl Inode {
 
     /// The path in the union, for people.
     pub(crate) fn path(&self) -> PathBuf {
-        let mut names = Vec::new();
+        // Backwards, as the names are come by: joining name by name copies the path so far for each.
+        let mut path = Vec::with_capacity(PATH_BYTES_GUESS);
         let mut place = self.place();
         loop {
             match place {
                 Place::Root => break,
                 Place::At(parent, name) | Place::Gone(Some((parent, name))) => {
-                    names.push(name);
+                    path.extend(name.as_bytes().iter().rev());
+                    path.push(b'/');
                     place = parent.place();
                 }
                 Place::Gone(None) => return PathBuf::from("(unnamed)"),
             }
         }
-        // In one piece: joining name by name copies the path so far for each.
-        let mut path = Vec::new();
-        for name in names.iter().rev() {
-            path.push(b'/');
-            path.extend_from_slice(name.as_bytes());
-        }
         if path.is_empty() {
             path.push(b'/');
         }
+        path.reverse();
         PathBuf::from(OsString::from_vec(path))
     }
 

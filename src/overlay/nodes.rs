@@ -14,8 +14,8 @@ use crate::overlay::core::{Core, InLayer, Res};
 use crate::overlay::file::{File, access};
 use crate::overlay::inode::{Inode, State};
 use crate::overlay::mutate::{Spec, Target};
+use crate::overlay::opening::data_to_copy;
 use crate::path::Name;
-use crate::rules::copy_up::Data;
 use crate::rules::open;
 use crate::xattr_name::XattrName;
 
@@ -78,11 +78,7 @@ impl Core {
         let options = &at_offsets(options);
         let mut opened = None;
         if open::copies_up(options) && !inode.with_state(State::has_upper_data) {
-            let data = match options.truncate {
-                true => Data::Truncate,
-                false => Data::Full,
-            };
-            let build = |b: &mut Build<'_>| b.upper(inode, data).map(|_| ());
+            let build = |b: &mut Build<'_>| b.upper(inode, data_to_copy(options)).map(|_| ());
             opened = self.mutate_to_open(Some(access(options)), build)?.1.opened;
         }
         let file = File::open(self.clone(), inode.clone(), options, opened)?;

@@ -61,6 +61,7 @@ impl Core {
         options: &OpenOptions,
     ) -> Res<(Found, Option<Opened>)> {
         open::check(options)?;
+        let mut known = None;
         if plan.is_none() && !options.tmpfile && !options.create && !options.create_new {
             // The common case needs no exclusive access.
             let tree = self.read();
@@ -70,10 +71,18 @@ impl Core {
                 drop(tree);
                 return Ok((Found::Existing(inode), None));
             }
+            known = Some((inode, self.exclusive()));
         }
         let made: std::sync::Mutex<Option<Found>> = std::sync::Mutex::new(None);
         let build = |b: &mut Build<'_>| {
-            let opened = self.open_step(b, base, path, options)?;
+            let opened = match &known {
+                // Nothing was changed between that access and this one, so it is what would be found.
+                Some((inode, before)) if self.exclusive() == before + 1 => {
+                    b.upper(inode, data_to_copy(options))?;
+                    Found::Existing(inode.clone())
+                }
+                _ => self.open_step(b, base, path, options)?,
+            };
             *made
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(opened);
@@ -139,15 +148,10 @@ impl Core {
             self.may_add(&dir)?;
             return Ok(Found::New(b.tmpfile(&dir, options.mode)?));
         }
-        let data = if options.truncate {
-            Data::Truncate
-        } else {
-            Data::Full
-        };
         if !options.create && !options.create_new {
             let inode = self.existing(base, path, options)?;
             if open::copies_up(options) {
-                b.upper(&inode, data)?;
+                b.upper(&inode, data_to_copy(options))?;
             }
             return Ok(Found::Existing(inode));
         }
@@ -172,7 +176,7 @@ impl Core {
             }
             self.permit_open(inode, options)?;
             if open::copies_up(options) {
-                b.upper(inode, data)?;
+                b.upper(inode, data_to_copy(options))?;
             }
             return Ok(Found::Existing(inode.clone()));
         }
@@ -186,6 +190,14 @@ impl Core {
         };
         let spec = Spec::opened(options.mode);
         Ok(Found::New(b.create(&target, &spec)?))
+    }
+}
+
+/// How much of a file that is opened for writing is to be copied up.
+pub(crate) fn data_to_copy(options: &OpenOptions) -> Data {
+    match options.truncate {
+        true => Data::Truncate,
+        false => Data::Full,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What stays in use for a while after the last handle to it is gone, so that a warm lookup asks no
 //! layer.
 
-use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::overlay::inode::Inode;
@@ -14,15 +14,38 @@ const INODES_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Recent(Mutex<Kept>);
 
+/// A ring; each inode knows its place.
 #[derive(Debug, Default)]
 struct Kept {
-    inodes: HashMap<usize, Arc<Inode>>,
-    /// Keys of `inodes` by age, and of some that were released.
-    order: VecDeque<usize>,
+    ring: Vec<Option<Arc<Inode>>>,
+    /// The place of the oldest, once the ring is full.
+    next: usize,
 }
 
-fn key(inode: &Arc<Inode>) -> usize {
-    Arc::as_ptr(inode).addr()
+impl Kept {
+    /// The place at which `inode` is.
+    fn find(&mut self, inode: &Arc<Inode>) -> Option<&mut Option<Arc<Inode>>> {
+        let place = self.ring.get_mut(inode.kept_at.load(Ordering::Relaxed))?;
+        let is_it = place.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, inode));
+        is_it.then_some(place)
+    }
+
+    /// Keeps `inode`, and answers what goes for it.
+    fn put(&mut self, inode: &Arc<Inode>) -> Option<Arc<Inode>> {
+        if self.find(inode).is_some() {
+            return None;
+        }
+        let at = if self.ring.len() < INODES_MAX {
+            self.ring.push(None);
+            self.ring.len() - 1
+        } else {
+            let oldest = self.next;
+            self.next = (oldest + 1) % INODES_MAX;
+            oldest
+        };
+        inode.kept_at.store(at, Ordering::Relaxed);
+        self.ring.get_mut(at)?.replace(inode.clone())
+    }
 }
 
 impl Recent {
@@ -31,23 +54,55 @@ impl Recent {
     }
 
     pub(crate) fn keep(&self, inode: &Arc<Inode>) {
-        let key = key(inode);
-        let mut kept = self.kept();
-        kept.inodes.insert(key, inode.clone());
-        kept.order.push_back(key);
-        let oldest = if kept.order.len() > INODES_MAX {
-            kept.order.pop_front()
-        } else {
-            None
-        };
-        let dropped = oldest.and_then(|key| kept.inodes.remove(&key));
         // The last use of an inode may end that of its parents: not under the lock.
-        drop(kept);
+        let dropped = self.kept().put(inode);
         drop(dropped);
     }
 
     pub(crate) fn release(&self, inode: &Arc<Inode>) {
-        let dropped = self.kept().inodes.remove(&key(inode));
+        let dropped = self.kept().find(inode).and_then(Option::take);
         drop(dropped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meta::FileType;
+    use crate::overlay::inode::{Place, State};
+
+    fn inode(id: u64) -> Arc<Inode> {
+        Inode::new(id, FileType::Regular, State::default(), Place::Gone(None))
+    }
+
+    /// Whether anybody else holds it.
+    fn is_kept(inode: &Arc<Inode>) -> bool {
+        Arc::strong_count(inode) > 1
+    }
+
+    #[test]
+    fn what_was_kept_last_stays() {
+        let recent = Recent::default();
+        let all: Vec<_> = (0..INODES_MAX as u64 * 2 + 10).map(inode).collect();
+        all.iter().for_each(|inode| recent.keep(inode));
+        let (old, new) = all.split_at(INODES_MAX + 10);
+        assert!(!old.iter().any(is_kept));
+        assert!(new.iter().all(is_kept));
+    }
+
+    #[test]
+    fn what_is_released_goes_at_once() {
+        let recent = Recent::default();
+        let (a, b) = (inode(1), inode(2));
+        recent.keep(&a);
+        recent.keep(&a);
+        recent.keep(&b);
+        recent.release(&a);
+        assert!(!is_kept(&a) && is_kept(&b));
+        recent.release(&a);
+        recent.keep(&a);
+        assert!(is_kept(&a));
+        recent.release(&b);
+        assert!(!is_kept(&b) && is_kept(&a));
     }
 }

@@ -60,9 +60,9 @@ pub(crate) struct Facts<'a> {
     /// The target, of a symlink.
     pub(crate) target: Option<Vec<u8>>,
     /// The extended attributes to copy: raw names, private ones removed.
-    pub(crate) xattrs: Vec<XattrName>,
+    pub(crate) xattrs: &'a [XattrName],
     /// The value for the overlay attribute `origin`; `None`: it is not set.
-    pub(crate) origin: Option<Vec<u8>>,
+    pub(crate) origin: Option<&'a [u8]>,
     /// Its inode flags.
     pub(crate) flags: InodeFlags,
     /// The place in the upper, or the entry in the index.
@@ -186,8 +186,8 @@ pub(crate) fn plan(plan: &mut Plan, object: Obj, f: &Facts<'_>) -> Planned {
             },
         );
     }
-    if let Some(origin) = &f.origin {
-        let value = Some(origin.clone());
+    if let Some(origin) = f.origin {
+        let value = Some(origin.to_vec());
         plan.push(
             Role::Stage,
             Step::SetOverlay {
@@ -414,7 +414,7 @@ fn set_metacopy(object: Obj, value: Option<Vec<u8>>) -> Step {
 /// The attributes to copy. A copy without data is published as what truncating makes of the file, so
 /// that nothing else is ever seen: emptied now, and without its capability.
 fn xattrs(f: &Facts<'_>) -> Vec<XattrName> {
-    let mut names = f.xattrs.clone();
+    let mut names = f.xattrs.to_vec();
     if f.data == Data::Truncate && f.meta.is_file() {
         names.retain(|name| name.as_bytes() != CAPABILITY);
     }

@@ -134,6 +134,20 @@ pub(crate) fn union_nlink(value: Option<&[u8]>, upper: u64, lower: u64) -> Optio
     (nlink > 0).then_some(nlink)
 }
 
+/// The `n`th name for what is being staged, in the kernel's form (rule R047): `#` and `n` in hexadecimal.
+/// (Written out, since each copy-up takes one and `format!` takes ten times as long.)
+pub(crate) fn temporary(mut n: u64) -> Result<Name, Errno> {
+    let mut text = Vec::with_capacity(17);
+    while n > 0 || text.is_empty() {
+        let digit = char::from_digit((n % 16) as u32, 16);
+        text.extend(digit.map(|c| c as u8));
+        n /= 16;
+    }
+    text.push(b'#');
+    text.reverse();
+    Name::new(text)
+}
+
 /// True for the names of what is being staged (rule R047); in the index, the others are entries.
 pub(crate) fn is_temporary(name: &Name) -> bool {
     name.as_bytes().starts_with(b"#")

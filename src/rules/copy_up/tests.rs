@@ -14,7 +14,7 @@ fn planned(meta: &Metadata, change: impl FnOnce(&mut Facts<'_>)) -> (Plan, Plann
         data_source: source,
         meta,
         target: None,
-        xattrs: Vec::new(),
+        xattrs: &[],
         origin: None,
         flags: InodeFlags::default(),
         dir,
@@ -63,7 +63,7 @@ fn kinds(p: &Plan) -> Vec<&'static str> {
 
 #[test]
 fn r218_r237_a_file_is_staged_whole_then_linked() {
-    let (p, done) = planned(&file(10), |f| f.origin = Some(vec![1]));
+    let (p, done) = planned(&file(10), |f| f.origin = Some(&[1]));
     assert_eq!(
         kinds(&p),
         [

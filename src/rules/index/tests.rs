@@ -249,3 +249,12 @@ fn r265_the_entry_goes_with_the_last_name() {
     assert_eq!(run(false, NFS), ["whiteout", "Replace"]);
     assert_eq!(run(true, NFS), ["whiteout", "Exchange", "remove"]);
 }
+
+#[test]
+fn temporary_names_are_as_formatted() {
+    for n in [0, 1, 9, 10, 15, 16, 255, 0xabc_def0, u64::MAX] {
+        let name = temporary(n).unwrap();
+        assert_eq!(name, Name::new(format!("#{n:x}")).unwrap());
+        assert!(is_temporary(&name));
+    }
+}
