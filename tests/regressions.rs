@@ -16,17 +16,22 @@ use layerstack::testing::{Case, LayerSpec, NodeKind, NodeSpec};
 use layerstack::{
     Credentials, Op, OpenOptions, OverlayAttr, RenameFlags, SetAttr, SetTime, Timestamp,
 };
-use support::fs::Fs;
-use support::namespace::{in_mount_namespace, require_kernel};
+use support::fs::{Fs, require_fs};
+use support::namespace::in_mount_namespace;
 use support::ours::{DirSystem, MemSystem};
 use support::runner::{Campaign, Pair};
 use support::system::{KernelSystem, Layout};
 
 fn check(case: &Case) {
-    if !require_kernel() {
+    check_on(Fs::Ext4, case);
+}
+
+/// The same with directories on another filesystem.
+fn check_on(fs: Fs, case: &Case) {
+    if !require_fs(&[fs]) {
         return;
     }
-    let mut campaign = Campaign::new("regression", Layout::same(Fs::Ext4), Profile::root());
+    let mut campaign = Campaign::new("regression", Layout::same(fs), Profile::root());
     campaign.rules = campaign.rules.kernel_against_engine();
     campaign.rules.check_lowers = true;
     let directories = Pair {
@@ -467,4 +472,41 @@ fn a_dot_in_a_directory_that_may_not_be_searched() {
     let make = Op::CreateDirAll { path, mode: 0o644 };
     let ops = vec![make.run_as(&Credentials::user(1, 1000))];
     check(&Case::new(vec![LayerSpec::new()], Some(upper)).ops(ops));
+}
+
+/// R065, R110: once a merged directory without origin was looked up, its parent's listing drops names that
+/// cannot be looked up.
+#[test]
+fn a_listing_drops_names_once_the_kernel_has_marked_the_directory() {
+    let lowers = vec![
+        LayerSpec::new().with(
+            "/b/a",
+            NodeSpec::dir().overlay(OverlayAttr::Redirect, b"a/b"),
+        ),
+        LayerSpec::new().with("/b/b", NodeSpec::dir()),
+    ];
+    let upper = LayerSpec::new()
+        .with("/b/a", NodeSpec::dir())
+        .with("/b/b", NodeSpec::dir())
+        .with("/b/c", NodeSpec::xattr_whiteout());
+    let ops = vec![
+        Op::ReadDir { path: "/b".into() },
+        Op::RemoveDirAll { path: "/b".into() },
+    ];
+    check(&Case::new(lowers, Some(upper)).ops(ops));
+}
+
+/// R200: a filesystem that leaves the times of a file of the same size alone shows that the kernel copies a
+/// metacopy up first, to remove the capability, and then touches it by bringing the data.
+#[test]
+fn truncating_a_capable_file_to_its_size_with_metacopy() {
+    let capability = b"\x01\0\0\x02\0 \0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let file = NodeSpec::file(b"1").xattr(b"security.capability", capability);
+    let lower = LayerSpec::new().with("/d/f", file);
+    for len in [0, 1, 2] {
+        let path = "/d/f".into();
+        let case = Case::new(vec![lower.clone()], Some(LayerSpec::new()));
+        let case = case.options(&["metacopy=on"]);
+        check_on(Fs::Xfs, &case.ops(vec![Op::SetLen { path, len }]));
+    }
 }

@@ -368,6 +368,16 @@ impl Inode {
             .upgrade()
     }
 
+    /// The directories in this one that are in use.
+    pub(crate) fn dirs_in_use(&self) -> Vec<Arc<Inode>> {
+        let children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut in_use: Vec<_> = children.values().filter_map(Weak::upgrade).collect();
+        // Whose last use ends here looks for its own entry.
+        drop(children);
+        in_use.retain(|child| child.is_dir());
+        in_use
+    }
+
     /// Records a child; if another thread was faster, answers its inode.
     pub(crate) fn adopt(&self, name: &Name, child: &Arc<Inode>) -> Arc<Inode> {
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);

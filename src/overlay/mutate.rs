@@ -430,7 +430,18 @@ impl Build<'_> {
         }
         self.core.allow(inode, Mask::WRITE)?;
         self.core.permit(inode, Change::Truncate)?;
-        let (_, _, meta) = self.core.real(inode)?;
+        let (node, layer, meta) = self.core.real(inode)?;
+        if self.will_lack_data(inode) && inode.upper().is_none() {
+            // The VFS removes the capability first, which takes no data; bringing them then touches the file.
+            let has_capability = match node.xattr(&XattrName::new(xattr::CAPABILITY)?) {
+                // One that grants nothing.
+                Err(e) if e.errno() == Errno::EINVAL => true,
+                value => value.in_layer(layer)?.is_some(),
+            };
+            if has_capability {
+                self.upper_object(inode, Data::Attributes)?;
+            }
+        }
         let object = self.upper(inode, Data::Full)?;
         if let Some(mode) = permission::mode_after_write(self.core.caller(), &meta) {
             let attr = SetAttr::mode(mode);

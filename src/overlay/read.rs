@@ -14,7 +14,7 @@ use crate::path::Name;
 use crate::rules::inode::{Facts, Numbering, numbers, shows_origin};
 use crate::rules::merge::{Merged, Merger, is_refusal};
 use crate::rules::xattr;
-use crate::xattr_name::XattrName;
+use crate::xattr_name::{OverlayAttr, XattrName};
 
 /// `f_type` of an overlay mount (rule R035).
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
@@ -224,6 +224,7 @@ impl Core {
             .collect();
         // Numbers that tell the filesystem are those of objects, not of directories (rule R253).
         let xino = matches!(self.numbering, Numbering::Xino { .. });
+        let marked = state.impure || self.is_marked_by_lookup(dir, &state)?;
         let mut out = Vec::new();
         for entry in self.merge(&state)? {
             if entry.hidden {
@@ -231,7 +232,7 @@ impl Core {
             }
             let layer = layers.get(entry.layer).copied().unwrap_or(LayerId::Upper);
             let upper = layer == LayerId::Upper && self.numbering.is_one_device();
-            let impure = upper && state.impure;
+            let impure = upper && marked;
             // The kernel marks the directory when it looks up a directory in it that is merged
             // (rule R065). Reading writes nothing here, so such names are asked as if it were marked.
             let merges = upper
@@ -261,6 +262,26 @@ impl Core {
             });
         }
         Ok(out)
+    }
+
+    /// Whether the kernel would have marked this directory impure when something in it was looked up: a merged
+    /// directory of whose upper one no origin is recorded (rule R065). Here that is recorded with the next change.
+    fn is_marked_by_lookup(&self, dir: &Inode, state: &State) -> Res<bool> {
+        if state.upper.is_none() || state.lowers.is_empty() || !self.stores_overlay_attrs() {
+            return Ok(false);
+        }
+        for child in dir.dirs_in_use() {
+            let merged = !child.with_state(|s| s.lowers.is_empty());
+            if let (true, Some(upper)) = (merged, child.upper())
+                && upper
+                    .overlay_attr(OverlayAttr::Origin)
+                    .in_layer(LayerId::Upper)?
+                    .is_none()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// A directory that is not merged shows what its one layer lists, stray whiteouts included

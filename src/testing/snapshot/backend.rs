@@ -27,24 +27,42 @@ impl TreeSnapshot {
         let root = backend.root().map_err(|e| e.errno())?;
         let meta = root.metadata().map_err(|e| e.errno())?;
         let mut tree = TreeSnapshot::new(options);
-        let mut todo = vec![Item {
+        let mut todo = Vec::new();
+        let item = Item {
             path: PathBuf::from("/"),
             node: root,
             meta,
             listed: None,
-        }];
-        while let Some(item) = todo.pop() {
-            let mut node = capture(&item, options);
-            if item.meta.is_dir() {
-                let listed = node.keep("listing", plain(item.node.list()));
-                for raw in listed.unwrap_or_default() {
-                    descend(&mut tree, &item, raw, &mut todo);
+        };
+        enter(&mut tree, item, options, &mut todo);
+        // Looked up in the order of a real directory's snapshot: what was looked up before can decide.
+        while let Some(waiting) = todo.pop() {
+            let entry = match waiting.parent.lookup(&waiting.raw.name) {
+                Ok(Some(backend::Entry::Node(node, meta))) => {
+                    let item = Item {
+                        path: waiting.path,
+                        node,
+                        meta,
+                        listed: Some(waiting.raw),
+                    };
+                    enter(&mut tree, item, options, &mut todo);
+                    continue;
                 }
-            }
-            tree.entries.insert(item.path, Entry::Node(Box::new(node)));
+                Ok(Some(backend::Entry::Whiteout(form))) => Entry::Whiteout(form),
+                Ok(None) => Entry::Failed(Errno::ENOENT),
+                Err(e) => Entry::Failed(e.errno()),
+            };
+            tree.entries.insert(waiting.path, entry);
         }
         Ok(tree)
     }
+}
+
+/// A name that is listed and not yet looked up.
+struct Waiting {
+    parent: NodeRef,
+    path: PathBuf,
+    raw: RawEntry,
 }
 
 struct Item {
@@ -58,23 +76,21 @@ fn plain<T>(got: backend::Result<T>) -> Result<T, Errno> {
     got.map_err(|e| e.errno())
 }
 
-fn descend(tree: &mut TreeSnapshot, parent: &Item, raw: RawEntry, todo: &mut Vec<Item>) {
-    let path = join(&parent.path, &raw.name);
-    let entry = match parent.node.lookup(&raw.name) {
-        Ok(Some(backend::Entry::Node(node, meta))) => {
-            todo.push(Item {
-                path,
-                node,
-                meta,
-                listed: Some(raw),
-            });
-            return;
-        }
-        Ok(Some(backend::Entry::Whiteout(form))) => Entry::Whiteout(form),
-        Ok(None) => Entry::Failed(Errno::ENOENT),
-        Err(e) => Entry::Failed(e.errno()),
-    };
-    tree.entries.insert(path, entry);
+/// Takes in a node, and what a directory lists into `todo`.
+fn enter(tree: &mut TreeSnapshot, item: Item, options: &SnapshotOptions, todo: &mut Vec<Waiting>) {
+    let mut node = capture(&item, options);
+    if item.meta.is_dir() {
+        let mut listed = node
+            .keep("listing", plain(item.node.list()))
+            .unwrap_or_default();
+        listed.sort_by(|a, b| b.name.cmp(&a.name));
+        todo.extend(listed.into_iter().map(|raw| Waiting {
+            parent: item.node.clone(),
+            path: join(&item.path, &raw.name),
+            raw,
+        }));
+    }
+    tree.entries.insert(item.path, Entry::Node(Box::new(node)));
 }
 
 fn capture(item: &Item, options: &SnapshotOptions) -> NodeSnapshot {

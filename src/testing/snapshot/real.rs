@@ -79,7 +79,8 @@ impl TreeSnapshot {
         list(&mut node, &root, Path::new("/"), &mut todo);
         tree.entries
             .insert(PathBuf::from("/"), Entry::Node(Box::new(node)));
-        // A last-in-first-out list keeps directories open only while entries of theirs wait.
+        // A last-in-first-out list keeps directories open only while entries of theirs wait. By name: what was
+        // looked up before can decide what is there.
         while let Some(item) = todo.pop() {
             let entry = capture(&item, options, &mut todo);
             tree.entries.insert(item.path, entry);
@@ -125,7 +126,9 @@ fn list(node: &mut NodeSnapshot, dir: &Arc<OwnedFd>, path: &Path, todo: &mut Vec
         }
         Ok(items)
     })();
-    todo.extend(node.keep("listing", got).unwrap_or_default());
+    let mut items = node.keep("listing", got).unwrap_or_default();
+    items.sort_by(|a, b| b.name.cmp(&a.name));
+    todo.extend(items);
 }
 
 fn capture(item: &Item, options: &SnapshotOptions, todo: &mut Vec<Item>) -> Entry {
