@@ -1,6 +1,6 @@
 //! Copying the data and the extended attributes of an object for a copy-up.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use crate::backend::{Access, AttrKey, LayerFile, UpperBackend, XattrMode};
@@ -53,7 +53,7 @@ impl Copier<'_> {
         source: &dyn LayerFile,
         layer: LayerId,
         target: &dyn LayerFile,
-        extent: std::ops::Range<u64>,
+        extent: Range<u64>,
     ) -> Res<()> {
         let mut at = extent.start;
         let mut in_kernel = true;
@@ -181,7 +181,7 @@ impl Run<'_> {
         copier.report()?;
         let mut end = 0;
         while end < size {
-            let Some(extent) = source.next_to_copy(end).in_layer(layer)? else {
+            let Some(extent) = next_extent(source, end, keep_size).in_layer(layer)? else {
                 break;
             };
             let extent = extent.start.max(end)..extent.end.min(size);
@@ -196,6 +196,19 @@ impl Run<'_> {
             target.set_len(size).in_layer(LayerId::Upper)?;
         }
         Ok(())
+    }
+}
+
+/// What to copy next of a file. What is `in_tree` already is touched by what is written to it, so that gets data
+/// only.
+pub(crate) fn next_extent(
+    source: &dyn LayerFile,
+    at: u64,
+    in_tree: bool,
+) -> crate::backend::Result<Option<Range<u64>>> {
+    match in_tree {
+        true => source.next_data(at),
+        false => source.next_to_copy(at),
     }
 }
 

@@ -21,7 +21,8 @@ use crate::xattr_name::OverlayAttr;
 
 impl Core {
     /// The flags that the union minds when something is to be changed: a lower's own, or those
-    /// recorded when it was copied up or set since (rules R214, R227).
+    /// recorded when it was copied up or set since (rules R214, R227). Of the root only those set since it was
+    /// opened: the kernel does not read what is recorded on it.
     pub(crate) fn flags(&self, inode: &Inode) -> Res<InodeFlags> {
         if let Some(flags) = inode.flags() {
             return Ok(flags);
@@ -32,7 +33,7 @@ impl Core {
         let state = inode.state();
         let real = state.real().ok_or(Errno::ENOENT)?;
         let mut flags = real.flags().in_layer(self.real_layer(&state))?;
-        if let Some(upper) = &state.upper {
+        if let (Some(upper), false) = (&state.upper, self.is_root(inode)) {
             let value = upper
                 .overlay_attr(OverlayAttr::Protattr)
                 .in_layer(LayerId::Upper)?;
@@ -86,6 +87,12 @@ impl Core {
     }
 }
 
+impl Core {
+    fn is_root(&self, inode: &Inode) -> bool {
+        inode.is_same(self.root())
+    }
+}
+
 fn has_flags(inode: &Inode) -> bool {
     inode.file_type.is_file() || inode.is_dir()
 }
@@ -131,10 +138,12 @@ impl Build<'_> {
         let commit = self
             .plan
             .push(Role::Commit, Step::SetFlags { object, flags: own });
-        let inode = inode.clone();
-        // Also if the upper refuses its own flags, the recorded ones count.
-        inode.set_flags(None);
-        self.then(commit, move |_| inode.set_flags(None));
+        let (inode, known) = (inode.clone(), core.is_root(inode).then_some(flags));
+        if known.is_none() {
+            // Also if the upper refuses its own flags, the recorded ones count.
+            inode.set_flags(None);
+        }
+        self.then(commit, move |_| inode.set_flags(known));
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use crate::error::{LayerId, Result};
 use crate::op::{Op, OpenOptions};
 use crate::overlay::apply::{mutate_op, named};
 use crate::overlay::build::{Build, Prepared};
+use crate::overlay::copier::next_extent;
 use crate::overlay::core::{Core, Fail, InLayer, Res};
 use crate::overlay::lookup::Found;
 use crate::overlay::ops::Run;
@@ -108,6 +109,7 @@ impl Prepared {
                 from,
                 size,
                 data_bytes,
+                keep_size,
                 ..
             } = &mut planned.step
             else {
@@ -118,7 +120,7 @@ impl Prepared {
             let node = self.bound.get(from.0).and_then(Option::as_ref);
             let count = |node: &NodeRef| {
                 let file = node.open(Access::Read).in_layer(layer)?;
-                data_of(&*file, layer, *size)
+                data_of(&*file, layer, *size, *keep_size)
             };
             let (bytes, extents) = node
                 .map_or(Ok((0, 0)), count)
@@ -136,11 +138,17 @@ impl Prepared {
     }
 }
 
-/// Bytes that copying the first `size` bytes of a file copies, and how many extents they are.
-pub(crate) fn data_of(file: &dyn LayerFile, layer: LayerId, size: u64) -> Res<(u64, u64)> {
+/// Bytes that copying the first `size` bytes of a file copies, and how many extents they are; `in_tree`: into a file
+/// that is in the upper already.
+pub(crate) fn data_of(
+    file: &dyn LayerFile,
+    layer: LayerId,
+    size: u64,
+    in_tree: bool,
+) -> Res<(u64, u64)> {
     let (mut at, mut total, mut extents) = (0, 0, 0);
     while at < size {
-        let Some(extent) = file.next_to_copy(at).in_layer(layer)? else {
+        let Some(extent) = next_extent(file, at, in_tree).in_layer(layer)? else {
             break;
         };
         let end = extent.end.min(size);

@@ -368,5 +368,5 @@ fn data_bytes(node: &NodeRef, meta: &Metadata, layer: LayerId) -> Res<u64> {
         return Ok(meta.size);
     }
     let file = node.open(Access::Read).in_layer(layer)?;
-    Ok(crate::overlay::planning::data_of(&*file, layer, meta.size)?.0)
+    Ok(crate::overlay::planning::data_of(&*file, layer, meta.size, false)?.0)
 }

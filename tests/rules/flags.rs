@@ -112,6 +112,24 @@ fn r215_flags_of_a_read_only_union() {
 }
 
 #[test]
+fn r227_protection_of_the_root_ends_with_the_mount() {
+    rule()
+        .upper(of([("/", dir())]))
+        .lower(of([("/f", file("x"))]))
+        .ok(set_flags("/", IMMUTABLE))
+        .flags("/", IMMUTABLE)
+        .fails(mkdir("/new"), Errno::EPERM)
+        .remount()
+        .flags("/", InodeFlags::default())
+        .ok(mkdir("/new"))
+        .ok(set_flags("/", APPEND))
+        .fails(rmdir("/new"), Errno::EPERM)
+        .ok(set_flags("/", InodeFlags::default()))
+        .ok(rmdir("/new"))
+        .run();
+}
+
+#[test]
 fn r227_protection_is_recorded_and_kept() {
     let append = || OpenOptions::new().append(true);
     rule()

@@ -19,7 +19,8 @@ use crate::sys;
 /// Largest position in a file (`loff_t`).
 const POSITION_MAX: u64 = i64::MAX as u64;
 
-/// A file up to this size (a block, nearly everywhere) that has space for all its bytes has no holes.
+/// A file up to this size (a block, nearly everywhere) that has space for all its bytes has no holes worth
+/// looking for.
 const BLOCK_BYTES: u64 = 4096;
 
 /// Bytes copied with one call where they cannot be shared: small enough that who copies can report
@@ -107,9 +108,6 @@ impl LayerFile for DirFile {
         if offset >= size {
             return Ok(None);
         }
-        if size <= BLOCK_BYTES && found.stx_blocks * 512 >= size {
-            return Ok(Some(offset..size));
-        }
         // The position that seeking moves is used by nobody: reads and writes name theirs.
         let start = match rustix::fs::seek(&*self.fd, SeekFrom::Data(offset)) {
             Ok(start) => start,
@@ -129,6 +127,9 @@ impl LayerFile for DirFile {
         let found = self.statx()?;
         let size = found.stx_size;
         let full = found.stx_blocks.saturating_mul(512) >= size;
+        if full && offset < size && size <= BLOCK_BYTES {
+            return Ok(Some(offset..size));
+        }
         // Where data are shared all is shared at once, so there holes are looked for, which is cheap there.
         if self.tree.capabilities.reflink != Some(false) || size <= COPY_BYTES_MAX || !full {
             return self.next_data(offset);
