@@ -48,6 +48,13 @@ pub(crate) struct Segment {
     pub(crate) lower: Option<Arc<LowerFacts>>,
 }
 
+impl Segment {
+    /// It has to be staged with no lock held, and is not yet.
+    pub(crate) fn is_to_stage(&self) -> bool {
+        self.heavy && !self.staged
+    }
+}
+
 /// What the lower tells of an object to be copied up. Read once for a copy-up, since lowers do not change.
 #[derive(Debug)]
 pub(crate) struct LowerFacts {
@@ -84,8 +91,8 @@ pub(crate) struct Build<'a> {
     /// The file that is made for who opens it, as its maker may, whatever its mode says.
     pub(crate) made: Option<Obj>,
     staged: &'a [Staged],
-    /// If data must be staged first, the plan is made once more afterwards.
-    pub(crate) is_redone: bool,
+    /// The plan is executed, not only shown.
+    pub(crate) executes: bool,
     uppers: BTreeMap<u64, Obj>,
     /// Names that the plan gives to upper objects, by directory.
     pub(crate) links: BTreeSet<(u64, Name)>,
@@ -110,7 +117,7 @@ impl<'a> Build<'a> {
             refusal: None,
             made: None,
             staged,
-            is_redone: false,
+            executes: false,
             uppers: BTreeMap::new(),
             links: BTreeSet::new(),
             counts: BTreeMap::new(),
@@ -323,7 +330,7 @@ impl<'a> Build<'a> {
             None => {
                 // What is going to be read is opened first, and that tells its attributes too.
                 let reads = inode.file_type.is_file() && data == Data::Full && !is_apart;
-                let (told, opened) = self.lower_facts(&lower, self.is_redone && reads)?;
+                let (told, opened) = self.lower_facts(&lower, self.executes && reads)?;
                 (Arc::new(told), opened)
             }
         };
@@ -349,8 +356,6 @@ impl<'a> Build<'a> {
         let staged = node.is_some();
         let (flags, stores) = (core.flags(inode)?, core.stores_overlay_attrs());
         let heavy = copy_up::copies_data(&meta, data) && self.lets_others_in(meta.size);
-        // Only its staging is used of this plan.
-        let only_stages = self.is_redone && !staged && heavy;
         let indexed = index::needs_entry(core.features, meta.is_dir(), meta.nlink);
         // What has other names below must be found by them from then on (INDEX-1).
         let into_index = indexed && !meta.is_dir() && meta.nlink > 1;
@@ -386,7 +391,7 @@ impl<'a> Build<'a> {
             meta: &meta,
             dir: place.dir,
             name: place.name.clone(),
-            dir_times: match into_index || only_stages {
+            dir_times: match into_index {
                 true => None,
                 false => Some(self.times_of(parent)?),
             },

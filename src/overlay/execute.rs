@@ -43,7 +43,7 @@ impl Core {
                 None => self.attempt(&build, &mut staged),
                 Some(inode) => {
                     let guard = inode.copy_up.lock().unwrap_or_else(PoisonError::into_inner);
-                    self.attempt_holding(&build, &mut staged, inode, guard)
+                    self.attempt_holding(&build, &mut staged, None, inode, guard)
                 }
             };
             match next {
@@ -66,9 +66,9 @@ impl Core {
         staged: &mut Vec<Staged>,
     ) -> Res<Attempt<T>> {
         let tree = self.write();
-        let (value, prepared) = self.prepare(build, staged)?;
-        if let Some(segment) = first_unstaged(&prepared) {
-            let inode = segment.inode.clone();
+        let mut planned = self.prepare(build, staged)?;
+        if let Some(at) = first_unstaged(&planned.prepared) {
+            let inode = at.inode.clone();
             // Without waiting, since the tree is locked: mostly nobody else copies it up, and what was
             // planned can be staged as it is.
             let Some(guard) = try_hold(&inode.copy_up) else {
@@ -76,28 +76,34 @@ impl Core {
                 return Ok(Attempt::Stage(inode));
             };
             drop(tree);
-            staged.push(self.stage(&prepared, segment)?);
-            return self.attempt_holding(build, staged, &inode, guard);
+            staged.push(self.stage(&mut planned.prepared)?);
+            return self.attempt_holding(build, staged, Some(planned), &inode, guard);
         }
-        let done = self.execute(prepared, build.access)?;
-        Ok(Attempt::Done(value, done))
+        let done = self.execute(planned.prepared, build.access)?;
+        Ok(Attempt::Done(planned.value, done))
     }
 
     /// Attempts while the copy-up of `held` is serialised: stages whatever must be staged and goes on
-    /// until the mutation is done.
+    /// until the mutation is done. What was planned before staging holds unless somebody changed the tree
+    /// meanwhile.
     fn attempt_holding<T>(
         &self,
         build: &Mutation<impl Fn(&mut Build<'_>) -> Res<T>>,
         staged: &mut Vec<Staged>,
+        mut planned: Option<Planned<T>>,
         held: &Arc<Inode>,
         _guard: MutexGuard<'_, ()>,
     ) -> Res<Attempt<T>> {
         loop {
             let tree = self.write();
-            let (value, prepared) = self.prepare(build, staged)?;
-            let Some(segment) = first_unstaged(&prepared) else {
-                let done = self.execute(prepared, build.access)?;
-                return Ok(Attempt::Done(value, done));
+            let now = self.exclusive();
+            let mut plan = match planned.take() {
+                Some(plan) if now == plan.at + 1 => Planned { at: now, ..plan },
+                _ => self.prepare(build, staged)?,
+            };
+            let Some(segment) = first_unstaged(&plan.prepared) else {
+                let done = self.execute(plan.prepared, build.access)?;
+                return Ok(Attempt::Done(plan.value, done));
             };
             drop(tree);
             let other = segment.inode.clone();
@@ -108,20 +114,25 @@ impl Core {
             } else {
                 try_hold(&other.copy_up)
             };
-            let done = self.stage(&prepared, segment)?;
-            staged.push(done);
+            staged.push(self.stage(&mut plan.prepared)?);
+            planned = Some(plan);
         }
     }
 
+    /// Plans. Call with the tree's write lock held.
     fn prepare<T>(
         &self,
         mutation: &Mutation<impl Fn(&mut Build<'_>) -> Res<T>>,
         staged: &[Staged],
-    ) -> Res<(T, Prepared)> {
+    ) -> Res<Planned<T>> {
         let mut b = Build::new(self, staged);
-        b.is_redone = true;
+        b.executes = true;
         let value = (mutation.build)(&mut b)?;
-        Ok((value, b.finish()))
+        Ok(Planned {
+            value,
+            prepared: b.finish(),
+            at: self.exclusive(),
+        })
     }
 
     /// Runs a plan for `upper` that was made without this union's names: nothing in memory follows it.
@@ -153,8 +164,9 @@ impl Core {
         Ok(())
     }
 
-    /// Runs the staging steps of one copy-up.
-    fn stage(&self, prepared: &Prepared, segment: &Segment) -> Res<Staged> {
+    /// Runs the staging steps of the first copy-up that is to be staged.
+    fn stage(&self, prepared: &mut Prepared) -> Res<Staged> {
+        let segment = first_unstaged(prepared).ok_or(Errno::EIO)?;
         let mut run = Run::new(
             self,
             &prepared.plan,
@@ -175,13 +187,18 @@ impl Core {
             }
         }
         let node = run.node(segment.object)?.clone();
-        Ok(Staged {
+        let staged = Staged {
             inode: segment.inode.id,
             data: segment.data,
             node,
             temp: segment.temp.clone(),
             lower: segment.lower.clone(),
-        })
+        };
+        prepared.bound = run.bound;
+        if let Some(segment) = prepared.segments.iter_mut().find(|s| s.is_to_stage()) {
+            segment.staged = true;
+        }
+        Ok(staged)
     }
 
     /// Removes staged copies that did not become part of the tree.
@@ -301,6 +318,14 @@ struct Mutation<F> {
     access: Option<Access>,
 }
 
+/// A mutation that was planned.
+struct Planned<T> {
+    value: T,
+    prepared: Prepared,
+    /// See [`Core::exclusive`].
+    at: u64,
+}
+
 /// What a mutation that was made leaves.
 pub(crate) struct Done {
     /// The nodes of the plan's objects.
@@ -330,7 +355,7 @@ fn try_hold(lock: &Mutex<()>) -> Option<MutexGuard<'_, ()>> {
 }
 
 fn first_unstaged(prepared: &Prepared) -> Option<&Segment> {
-    prepared.segments.iter().find(|s| s.heavy && !s.staged)
+    prepared.segments.iter().find(|s| s.is_to_stage())
 }
 
 /// A plan being run.
