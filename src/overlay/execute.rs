@@ -322,7 +322,7 @@ struct Mutation<F> {
 struct Planned<T> {
     value: T,
     prepared: Prepared,
-    /// See [`Core::exclusive`].
+    /// How often there had been exclusive access by then.
     at: u64,
 }
 
