@@ -1,5 +1,7 @@
 //! What the comparison with the kernel found, minimised: one named case each. Every case runs on the
 //! kernel's mount, on directories and in memory.
+//!
+//! One room: a flat list of short cases.
 
 #![allow(
     clippy::unwrap_used,

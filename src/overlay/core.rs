@@ -435,6 +435,12 @@ impl Shared {
         self.exclusive.load(Ordering::Relaxed)
     }
 
+    /// Nobody had exclusive access between when that was `before` and the present one,
+    /// so nothing of the tree was changed. Call with the tree's write lock held.
+    pub(crate) fn is_unchanged_since(&self, before: u64) -> bool {
+        self.exclusive() == before + 1
+    }
+
     pub(crate) fn new_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }

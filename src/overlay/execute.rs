@@ -96,9 +96,11 @@ impl Core {
     ) -> Res<Attempt<T>> {
         loop {
             let tree = self.write();
-            let now = self.exclusive();
             let mut plan = match planned.take() {
-                Some(plan) if now == plan.at + 1 => Planned { at: now, ..plan },
+                Some(plan) if self.is_unchanged_since(plan.at) => Planned {
+                    at: self.exclusive(),
+                    ..plan
+                },
                 _ => self.prepare(build, staged)?,
             };
             let Some(segment) = first_unstaged(&plan.prepared) else {

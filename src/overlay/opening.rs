@@ -76,8 +76,8 @@ impl Core {
         let made: std::sync::Mutex<Option<Found>> = std::sync::Mutex::new(None);
         let build = |b: &mut Build<'_>| {
             let opened = match &known {
-                // Nothing was changed between that access and this one, so it is what would be found.
-                Some((inode, before)) if self.exclusive() == before + 1 => {
+                // It is what would be found.
+                Some((inode, before)) if self.is_unchanged_since(*before) => {
                     b.upper(inode, data_to_copy(options))?;
                     Found::Existing(inode.clone())
                 }

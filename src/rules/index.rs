@@ -135,7 +135,7 @@ pub(crate) fn union_nlink(value: Option<&[u8]>, upper: u64, lower: u64) -> Optio
 }
 
 /// The `n`th name for what is being staged, in the kernel's form (rule R047): `#` and `n` in hexadecimal.
-/// (Written out, since each copy-up takes one and `format!` takes ten times as long.)
+/// (Without `format!`, since each copy-up takes one.)
 pub(crate) fn temporary(mut n: u64) -> Result<Name, Errno> {
     let mut text = Vec::with_capacity(17);
     while n > 0 || text.is_empty() {
